@@ -83,9 +83,9 @@ def parse_arguments(argv=None):
 
 def make_datasets(args, workdir):
     """Prepares the records and returns `{mode: dataset}`."""
-    from lts_keras.config import parse_config
-    from lts_keras.data.input_pipeline import training_dataset
-    from lts_keras.data.prepare import prepare
+    from lts_keras.config.read import parse_config
+    from lts_keras.data.input.training_dataset import training_dataset
+    from lts_keras.data.prepare.prepare import prepare
     from lts_keras.data.text import Tokenizer, read_vocabulary
 
     coco = {"instances": "coco/instances.json", "photos": "coco/images", "refs": "coco/templated_refs.json"}

@@ -80,9 +80,9 @@ def make_config(root, photos, refs, expressions):
 
 def run_one(values, workdir):
     """In a process of its own: prints seconds, processor seconds, records and peak memory as JSON."""
-    from lts_keras.config import parse_config
-    from lts_keras.data import records
-    from lts_keras.data.prepare import prepare
+    from lts_keras.config.read import parse_config
+    from lts_keras.data.prepare import records
+    from lts_keras.data.prepare.prepare import prepare
 
     small = {"sources": [{"kind": "scenes", "num_photos": {"train": 4, "val": 4}}]}
     prepare(parse_config({"data": small}), workdir / "small")

@@ -11,7 +11,7 @@ def __getattr__(name):
 
         return LTS
     if name in ("Config", "load_config"):
-        from lts_keras import config
+        from lts_keras.config import read
 
-        return getattr(config, name)
+        return getattr(read, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,7 +1,7 @@
 """Metrics: never a bare "IoU".
 
 The Keras metrics here judge logits at the model's own size, while training. Scores to report come from
-`lts_keras.evaluation`, at the photos' original size; both use `intersection_over_union`.
+`lts_keras.evaluation.evaluate`, at the photos' original size; both use `intersection_over_union`.
 """
 
 import keras

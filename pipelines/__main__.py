@@ -4,8 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from lts_keras.commandline import add_config_arguments, parse, run_command
-from lts_keras.config import ConfigError, load_config
+from lts_keras.commands.commandline import add_config_arguments, parse, run_command
+from lts_keras.config.errors import ConfigError
+from lts_keras.config.read import load_config
 
 EXAMPLES = """examples:
   python -m pipelines run --config configs/quickstart.yaml --workdir runs/mine train.epochs=20
@@ -59,7 +60,7 @@ def main(arguments=None):
 
 
 def _run(options):
-    from lts_keras.report import format_slices
+    from lts_keras.evaluation.report import format_slices
     from pipelines.runner import run_pipeline
 
     result = run_pipeline(load_config(options.config, options.overrides), options.workdir, options.serving_dir)

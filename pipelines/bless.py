@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from lts_keras.files import atomic_write
+from lts_keras.utils.files import atomic_write
 from pipelines import versions
 from pipelines.stages import StageError, result_digest
 

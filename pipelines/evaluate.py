@@ -6,8 +6,8 @@ OUTPUTS = ("evaluate/metrics.json", "evaluate/predictions.json", "evaluate/repor
 
 def run(config, workdir):
     """Evaluates into `evaluate/`; returns a line with the slices' `mean_iou`."""
-    from lts_keras.evaluation import evaluate
-    from lts_keras.report import write_report
+    from lts_keras.evaluation.evaluate import evaluate
+    from lts_keras.evaluation.report import write_report
 
     slices = evaluate(config, workdir)["slices"]
     write_report(config, workdir)

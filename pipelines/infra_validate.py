@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 
-from lts_keras.files import atomic_write
+from lts_keras.utils.files import atomic_write
 from pipelines.stages import StageError
 
 SECTIONS = ("export",)
@@ -29,7 +29,7 @@ def run(config, workdir):
     """
     from lts_keras import LTS
     from lts_keras.export.run import find_samples
-    from lts_keras.predictor import Predictor
+    from lts_keras.prediction.predictor import Predictor
     from serving.client import Client, ServingError
     from serving.options import ServerOptions
     from serving.server import Server
@@ -44,7 +44,9 @@ def run(config, workdir):
         try:
             with Server({"lts": f"{scratch}/lts"}, options) as server, Client(f"127.0.0.1:{server.port}") as client:
                 client.wait_until_ready(timeout=120)
-                log = compare(client, Predictor(model, config.export), samples)
+                log = compare(
+                    client, Predictor(model, config.export.batch_sizes[-1], config.export.max_photo_pixels), samples
+                )
         except ServingError as error:
             raise StageError(f"the server does not answer: {error}") from error
     atomic_write(folder / "log.json", json.dumps(log, indent=1))

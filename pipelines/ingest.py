@@ -11,8 +11,8 @@ def run(config, workdir):
     Raises:
         DataError: for a source that cannot be read.
     """
-    from lts_keras.data.prepare import prepare
-    from lts_keras.data.records import read_manifest
+    from lts_keras.data.prepare.prepare import prepare
+    from lts_keras.data.prepare.records import read_manifest
 
     # What the checks find stops the next stage, and not this one.
     shards = read_manifest(prepare(config, workdir, stop=False))["shards"]

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from lts_keras.files import atomic_write
-from lts_keras.version import code_version
+from lts_keras.utils.files import atomic_write
+from lts_keras.utils.version import code_version
 from pipelines import versions
 from pipelines.stages import StageError, result_digest
 

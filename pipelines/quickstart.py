@@ -6,11 +6,11 @@ import os
 import numpy as np
 from PIL import Image
 
-from lts_keras import visualize
-from lts_keras.files import atomic_write
-from lts_keras.quiet import import_tensorflow
-from lts_keras.report import format_slices
-from lts_keras.workdir import lock
+from lts_keras.evaluation import pictures
+from lts_keras.evaluation.report import format_slices
+from lts_keras.utils.files import atomic_write
+from lts_keras.utils.quiet import import_tensorflow
+from lts_keras.utils.workdir import lock
 from pipelines.runner import run_pipeline
 
 __all__ = ["draw_unseen", "run_quickstart"]
@@ -40,10 +40,10 @@ def run_quickstart(config, workdir):
         note = f"version {answer.version} over gRPC: score {answer.score:.2f}, IoU {iou:.2f}"
         atomic_write(workdir / "demo" / "photo.jpg", image_bytes)
         prior = LTS.from_preset(workdir / "train" / "preset").predictor()(image_bytes, expression).prior
-        sheet = visualize.panels(
+        sheet = pictures.panels(
             photo, expression, prior=prior, mask=answer.mask, truth=truth, point=answer.point, note=note
         )
-        visualize.save_png(workdir / "demo" / "overlay.png", sheet)
+        pictures.save_png(workdir / "demo" / "overlay.png", sheet)
     print(f"asked the server about a new picture: “{expression}”: IoU {iou:.2f}, score {answer.score:.2f}")
     print(f"\n{format_slices(result['metrics'])}\n")
     for name, path in (

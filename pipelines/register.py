@@ -3,8 +3,8 @@
 import datetime
 import json
 
-from lts_keras.files import atomic_write
-from lts_keras.version import code_version
+from lts_keras.utils.files import atomic_write
+from lts_keras.utils.version import code_version
 from pipelines.stages import result_digest
 
 # No SECTIONS: every run that ends leaves its record.

@@ -9,7 +9,7 @@ import sys
 import uuid
 from pathlib import Path
 
-from lts_keras.workdir import lock
+from lts_keras.utils.workdir import lock
 from pipelines import console
 from pipelines.stages import ALIVE, STAGES, failure_of
 
@@ -39,7 +39,7 @@ def run_pipeline(config, workdir, serving_dir=None):
 
     Raises:
         RunError: when a stage fails or the model is not blessed.
-        lts_keras.workdir.BusyError: if another run has the work directory.
+        lts_keras.utils.workdir.BusyError: if another run has the work directory.
     """
     workdir = Path(workdir).absolute()
     serving_dir = Path(serving_dir).absolute() if serving_dir else workdir / "serving"

@@ -14,11 +14,11 @@ import time
 import traceback
 from pathlib import Path
 
-from lts_keras.commandline import is_users, one_line
-from lts_keras.config import parse_config
-from lts_keras.files import atomic_write, digest
-from lts_keras.version import code_version
-from lts_keras.workdir import open_workdir
+from lts_keras.commands.commandline import is_users, one_line
+from lts_keras.config.read import dump_config, parse_config
+from lts_keras.utils.files import atomic_write, digest
+from lts_keras.utils.version import code_version
+from lts_keras.utils.workdir import open_workdir
 
 __all__ = ["ALIVE", "STAGES", "StageError", "failure_of", "result_digest", "run_stage", "stamp_path"]
 
@@ -63,7 +63,7 @@ def run_stage(name, config, workdir, inputs=None, **settings):
             failure.unlink(missing_ok=True)
             # Another stage's process may need a moment to notice that its run was killed.
             settings["config"] = parse_config(json.loads(config))
-            with open_workdir(workdir, settings["config"], wait_seconds=10):
+            with open_workdir(workdir, dump_config(settings["config"]), wait_seconds=10):
                 return _run(name, workdir, inputs or {}, settings, started)
         except BaseException as error:
             if isinstance(error, SystemExit):

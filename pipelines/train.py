@@ -12,7 +12,7 @@ def run(config, workdir):
     Raises:
         RuntimeError: if the loss is not finite.
     """
-    from lts_keras.training import train
+    from lts_keras.training.train import train
 
     train(config, workdir)
     return "preset in train/preset"
@@ -20,6 +20,6 @@ def run(config, workdir):
 
 def fingerprint(config):
     """Digests of the weight files."""
-    from lts_keras.files import digest
+    from lts_keras.utils.files import digest
 
     return [digest(path) for path in (config.weights.backbone, config.weights.glove) if path and Path(path).is_file()]

@@ -10,7 +10,7 @@ def run(config, workdir):
     Raises:
         DataError: a damaged record, or the first finding beyond its threshold.
     """
-    from lts_keras.data.check import validate
+    from lts_keras.data.checks.check import validate
 
     report = validate(config, workdir)
     return f"{len(report['warnings'])} warnings, page in data/check/report.html"

@@ -10,8 +10,8 @@ import os
 import shutil
 from pathlib import Path
 
-from lts_keras.config import ConfigError
-from lts_keras.workdir import lock
+from lts_keras.config.errors import ConfigError
+from lts_keras.utils.workdir import lock
 
 __all__ = ["LINEAGE", "lineage_of", "list_versions", "publish", "rollback", "served"]
 
@@ -53,7 +53,7 @@ def publish(serving_dir, source, lineage):
         The version, an int above all that are there.
 
     Raises:
-        lts_keras.workdir.BusyError: if another process publishes into this folder for more than a minute.
+        lts_keras.utils.workdir.BusyError: if another process publishes into this folder for more than a minute.
     """
     serving_dir = Path(serving_dir)
     with lock(serving_dir / ".publish.lock", wait_seconds=60):

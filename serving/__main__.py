@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from lts_keras.commandline import run_command
+from lts_keras.commands.commandline import run_command
 
 EXAMPLES = """examples:
   python -m serving server --port 8500 --model_name lts --model_base_path runs/mine/serving
@@ -73,7 +73,7 @@ def main(arguments=None):
 
 def _server(options):
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname).1s %(message)s", stream=sys.stderr)
-    from lts_keras.quiet import import_tensorflow
+    from lts_keras.utils.quiet import import_tensorflow
     from serving.options import ServerOptions, check_port, make_settings
 
     server_options = ServerOptions(

@@ -3,8 +3,9 @@
 import grpc
 
 from lts_keras.data.schema import DataError
-from lts_keras.question import check_expressions, read_photo, view_photo, write_overlay
-from lts_keras.quiet import import_tensorflow
+from lts_keras.evaluation.pictures import write_overlay
+from lts_keras.prediction.question import check_expressions, read_photo, view_photo
+from lts_keras.utils.quiet import import_tensorflow
 
 __all__ = ["predict"]
 

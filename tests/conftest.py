@@ -18,7 +18,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 
-from lts_keras.workdir import lock  # noqa: E402
+from lts_keras.utils.workdir import lock  # noqa: E402
 
 # The first call of a TensorFlow function traces it, so a deadline per example would be a deadline on tracing.
 hypothesis.settings.register_profile("lts", deadline=None, derandomize=True, print_blob=True)

@@ -4,8 +4,8 @@ import sys
 import pytest
 import yaml
 
-from lts_keras import cli
-from lts_keras.config import parse_config
+from lts_keras.commands import cli
+from lts_keras.config.read import parse_config
 
 
 def test_help_names_every_command_with_an_example(capsys):
@@ -19,7 +19,7 @@ def test_help_names_every_command_with_an_example(capsys):
 
 
 def test_help_needs_no_tensorflow(repo):
-    code = "import sys, lts_keras.cli as c; c.make_parser().format_help(); sys.exit('tensorflow' in sys.modules)"
+    code = "import sys, lts_keras.commands.cli as c; c.make_parser(); sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=repo).returncode == 0
 
 
@@ -56,7 +56,7 @@ def test_wrong_use_ends_with_code_2(words, capsys):
 
 
 def test_a_folder_in_use_is_told(tmp_path, tiny_config, capsys):
-    from lts_keras.workdir import lock
+    from lts_keras.utils.workdir import lock
 
     with lock(tmp_path / ".lock"):
         assert cli.main(["prepare", "--config", str(tiny_config), "--workdir", str(tmp_path)]) == 1

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from lts_keras import LTS
-from lts_keras.config import load_config
-from lts_keras.data.prepare import prepare
-from lts_keras.evaluation import evaluate
-from lts_keras.training import train
+from lts_keras.config.read import load_config
+from lts_keras.data.prepare.prepare import prepare
+from lts_keras.evaluation.evaluate import evaluate
+from lts_keras.training.train import train
 from tests.conftest import ROOT
 
 SMALL = (

@@ -76,7 +76,7 @@ def test_every_command_runs(page, adapt):
         for command in (command for command in commands(page) if command not in MAKE):
             words = shlex.split(adapt(command))
             assert words[0] in ("lts", "python"), f"{page} has a command that no test knows how to run: {command}"
-            words = ["-m", "lts_keras.cli", *words[1:]] if words[0] == "lts" else words[1:]
+            words = ["-m", "lts_keras.commands.cli", *words[1:]] if words[0] == "lts" else words[1:]
             if any(name in command for name in STAY):
                 servers.append(running.enter_context(background(words)))
             else:

@@ -5,8 +5,8 @@ import os
 import sys
 from pathlib import Path
 
-from lts_keras.commandline import EXIT_CODES, add_config_arguments, parse, run_command
-from lts_keras.config import dump_config, load_config
+from lts_keras.commands.commandline import EXIT_CODES, add_config_arguments, parse, run_command
+from lts_keras.config.read import dump_config, load_config
 
 EXAMPLES = f"""examples:
   lts prepare  --config configs/quickstart.yaml --workdir runs/mine
@@ -67,11 +67,11 @@ def main(arguments=None):
 
 
 def _run(options):
-    from lts_keras.workdir import open_workdir
+    from lts_keras.utils.workdir import open_workdir
 
     config = load_config(options.config, options.overrides)
-    with open_workdir(options.workdir, config) as workdir:
-        from lts_keras.quiet import import_tensorflow
+    with open_workdir(options.workdir, dump_config(config)) as workdir:
+        from lts_keras.utils.quiet import import_tensorflow
 
         print(f"# {options.command} in {workdir}, resolved configuration:\n{dump_config(config)}", flush=True)
         import_tensorflow()
@@ -79,20 +79,20 @@ def _run(options):
 
 
 def _prepare(config, workdir, options):
-    from lts_keras.data.prepare import prepare
+    from lts_keras.data.prepare.prepare import prepare
 
     print(f"data: {prepare(config, workdir, check_only=options.check_only)}")
 
 
 def _train(config, workdir, options):
-    from lts_keras.training import train
+    from lts_keras.training.train import train
 
     print(f"preset: {train(config, workdir)}")
 
 
 def _evaluate(config, workdir, options):
-    from lts_keras.evaluation import evaluate
-    from lts_keras.report import format_slices
+    from lts_keras.evaluation.evaluate import evaluate
+    from lts_keras.evaluation.report import format_slices
 
     print(format_slices(evaluate(config, workdir)["slices"]))
     print(f"metrics: {workdir / 'evaluate' / 'metrics.json'}")
@@ -106,26 +106,26 @@ def _export(config, workdir, options):
 
 
 def _predict(config, workdir, options):
-    from lts_keras.predictor import predict_to_file
+    from lts_keras.commands.predict import predict_to_file
 
     predict_to_file(workdir / "train" / "preset", options.image, options.expression, options.output)
 
 
 def _report(config, workdir, options):
-    from lts_keras.report import write_report
+    from lts_keras.evaluation.report import write_report
 
     print(f"report: {write_report(config, workdir)}")
 
 
 def _inspect(config, workdir, options):
     if options.what == "data":
-        from lts_keras.inspect_data import inspect_data
+        from lts_keras.commands.inspect_data import inspect_data
 
         inspect_data(config, workdir)
     else:
-        from lts_keras import inspect
+        from lts_keras.commands import inspect_model
 
-        getattr(inspect, f"inspect_{options.what}")(config, workdir)
+        getattr(inspect_model, f"inspect_{options.what}")(config, workdir)
 
 
 _COMMANDS = {

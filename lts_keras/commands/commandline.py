@@ -3,7 +3,9 @@
 import sys
 from pathlib import Path
 
-from lts_keras.config import ConfigError
+from lts_keras.config.errors import ConfigError
+from lts_keras.data.schema import DataError
+from lts_keras.weights import WeightsError
 
 __all__ = ["add_config_arguments", "is_users", "one_line", "parse", "run_command"]
 
@@ -78,7 +80,4 @@ def one_line(error):
 
 def is_users(error):
     """Whether `error` says that configuration, data or weights are wrong, and not the code."""
-    from lts_keras.data.schema import DataError
-    from lts_keras.weights import WeightsError
-
     return isinstance(error, ConfigError | DataError | WeightsError)

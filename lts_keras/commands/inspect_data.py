@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from lts_keras import visualize
-from lts_keras.config import AugmentConfig
-from lts_keras.data.input_pipeline import training_dataset
+from lts_keras.config.schema import AugmentConfig
+from lts_keras.data.input.training_dataset import training_dataset
 from lts_keras.data.text import UNKNOWN, Tokenizer, read_vocabulary
-from lts_keras.files import atomic_write
+from lts_keras.evaluation import pictures
+from lts_keras.utils.files import atomic_write
 
 __all__ = ["draw_samples", "inspect_data"]
 
@@ -81,7 +81,7 @@ def _draw(row, image, targets, weight):
     for panel, (name, title) in zip(row[1:], (("mask", "mask, stride 4"), ("prior", "prior, stride 8")), strict=True):
         cells = targets[name][0, ..., 0].numpy() > 0
         stride = len(photo) // len(cells)
-        panel.imshow(visualize.overlay(photo, cells.repeat(stride, 0).repeat(stride, 1)))
+        panel.imshow(pictures.overlay(photo, cells.repeat(stride, 0).repeat(stride, 1)))
         note = "" if weight[name][0] else " (no mask: weight 0)"
         panel.set_title(title + note, fontsize=8, color="0.4", loc="right")
 

@@ -6,9 +6,9 @@ import numpy as np
 from rich.console import Console, Group
 from rich.table import Table
 
-from lts_keras.config import ConfigError
+from lts_keras.commands.inspect_data import inspect_data
+from lts_keras.config.errors import ConfigError
 from lts_keras.data.text import read_vocabulary
-from lts_keras.inspect_data import inspect_data
 from lts_keras.layers.darknet import NUM_BACKBONE_CONVOLUTIONS, convolutions
 from lts_keras.models.backbones import STRIDES, backbone_channels, make_backbone
 from lts_keras.models.from_config import model_from_config

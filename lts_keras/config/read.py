@@ -10,49 +10,17 @@ from typing import Any
 import pydantic
 import yaml
 
-from lts_keras.config_schema import (
-    AugmentConfig,
-    BlessConfig,
-    CheckConfig,
+from lts_keras.config.errors import ConfigError
+from lts_keras.config.schema import (
     CocoSource,
     Config,
-    DataConfig,
-    EvaluateConfig,
-    ExportConfig,
     ManifestSource,
-    ModelConfig,
     ParquetSource,
     ReferSource,
     ScenesSource,
-    TrainConfig,
-    WeightsConfig,
 )
 
-__all__ = [
-    "ConfigError",
-    "dump_config",
-    "load_config",
-    "parse_config",
-    "AugmentConfig",
-    "BlessConfig",
-    "CheckConfig",
-    "CocoSource",
-    "Config",
-    "DataConfig",
-    "EvaluateConfig",
-    "ExportConfig",
-    "ManifestSource",
-    "ModelConfig",
-    "ParquetSource",
-    "ReferSource",
-    "ScenesSource",
-    "TrainConfig",
-    "WeightsConfig",
-]
-
-
-class ConfigError(ValueError):
-    """A configuration that cannot be used; the message names the file, the key, what was found and what is right."""
+__all__ = ["Config", "ConfigError", "dump_config", "load_config", "parse_config"]
 
 
 def load_config(path, overrides=()):

@@ -1,10 +1,12 @@
-"""The one configuration schema: frozen, strict, the paper's values as defaults. `lts_keras.config` reads it."""
+"""The one configuration schema: frozen, strict, the paper's values as defaults. `lts_keras.config.read` reads it."""
 
 from pathlib import Path
 from typing import Annotated, Literal
 
 import pydantic
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from lts_keras.config.defaults import BATCH_SIZES, MAX_PHOTO_PIXELS
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -226,9 +228,9 @@ class BlessConfig(_Section):
 class ExportConfig(_Section):
     """The served model."""
 
-    batch_sizes: tuple[PositiveInt, ...] = (1, 2, 4, 8)
+    batch_sizes: tuple[PositiveInt, ...] = BATCH_SIZES
     batch_timeout_micros: NonNegativeInt = 2000
-    max_photo_pixels: PositiveInt = 50_000_000
+    max_photo_pixels: PositiveInt = MAX_PHOTO_PIXELS
     """Larger photos are refused."""
     onnx: bool = True
 

@@ -17,8 +17,8 @@ import itertools
 import tensorflow as tf
 import tensorflow_text as tf_text
 
-from lts_keras import files
 from lts_keras.data.schema import DataError
+from lts_keras.utils import files
 
 __all__ = [
     "PADDING",

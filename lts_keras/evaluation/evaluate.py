@@ -7,14 +7,15 @@ import numpy as np
 import tensorflow as tf
 from pycocotools import mask as coco_mask
 
-from lts_keras.data.input_pipeline import evaluation_dataset
-from lts_keras.data.records import read_manifest
+from lts_keras.data.input.evaluation_dataset import evaluation_dataset
+from lts_keras.data.prepare.records import read_manifest
 from lts_keras.data.schema import DataError
 from lts_keras.data.text import Tokenizer
-from lts_keras.files import atomic_write, digest
-from lts_keras.inference import restore_answer
-from lts_keras.scores import Scores
-from lts_keras.version import code_version
+from lts_keras.evaluation.scores import Scores
+from lts_keras.models.lts import LTS
+from lts_keras.prediction.answer import restore_answer
+from lts_keras.utils.files import atomic_write, digest
+from lts_keras.utils.version import code_version
 
 __all__ = ["evaluate", "judge", "predict_expressions"]
 
@@ -34,8 +35,6 @@ def evaluate(config, workdir):
         DataError: no prepared data, or none of the splits of `config.evaluate.splits` in it.
         WeightsError: no preset.
     """
-    from lts_keras.models.lts import LTS
-
     workdir = Path(workdir)
     model = LTS.from_preset(workdir / "train" / "preset")
     metrics, predictions = judge(model, workdir / "data", config.evaluate, seed=config.seed)

@@ -6,12 +6,13 @@ import io
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from lts_keras.files import atomic_write
+from lts_keras.utils.files import atomic_write
 
-__all__ = ["fit", "heat_map", "outline", "overlay", "panels", "save_png"]
+__all__ = ["fit", "heat_map", "outline", "overlay", "panels", "save_png", "write_overlay"]
 
 PREDICTED = (255, 64, 64)
 TRUTH = (64, 220, 96)
+_COLORS = ((255, 64, 64), (64, 128, 255), (255, 176, 32), (64, 200, 96), (200, 80, 255), (32, 200, 200))
 _INK, _PAPER, _MUTED = (24, 24, 27), (255, 255, 255), (110, 110, 118)
 
 
@@ -175,3 +176,22 @@ def _wrap(text, width, font, max_lines=3):
             line = f"{line[:-2]}…"
         lines[number] = line
     return lines
+
+
+def write_overlay(output, photo, expressions, predictions):
+    """Draws the answers over the photo, one colour each, writes the picture and prints a line for each answer.
+
+    Args:
+        output: path of the PNG file.
+        photo: uint8 array `(height, width, 3)`.
+        expressions: list of str.
+        predictions: list of objects with `mask`, `score`, `box` and `point` as in `Prediction`.
+    """
+    picture = photo
+    for index, (expression, prediction) in enumerate(zip(expressions, predictions, strict=True)):
+        color = _COLORS[index % len(_COLORS)]
+        picture = overlay(picture, prediction.mask, color=color)
+        share = prediction.mask.mean()
+        print(f"{expression!r}: score {prediction.score:.3f}, box {prediction.box}, {share:.1%} of the photo")
+    save_png(output, picture)
+    print(f"overlay: {output}")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lts_keras import visualize
-from lts_keras.config import ConfigError
-from lts_keras.files import atomic_write
+from lts_keras.config.errors import ConfigError
+from lts_keras.evaluation import pictures
+from lts_keras.utils.files import atomic_write
 
 __all__ = ["METRICS", "choose", "format_slices", "write_report"]
 
@@ -48,7 +48,7 @@ def write_report(config, workdir):
     metrics, predictions = _read(folder / "metrics.json"), _read(folder / "predictions.json")
     chosen = choose(predictions, config.evaluate.num_pictures, config.seed)
     wanted = [one for group in chosen.values() for one in group]
-    pictures = dict(zip(map(_key, wanted), _pictures(wanted, workdir), strict=True)) if wanted else {}
+    shown = dict(zip(map(_key, wanted), _pictures(wanted, workdir), strict=True)) if wanted else {}
     templates = jinja2.Environment(
         loader=jinja2.PackageLoader("lts_keras"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
@@ -59,7 +59,7 @@ def write_report(config, workdir):
         slices={name: _rows(name, metrics) for name in metrics["slices"] if name.count("/") < 2},
         histograms=_histograms(predictions),
         groups=[
-            (title, [(one, pictures[_key(one)]) for one in chosen[group]])
+            (title, [(one, shown[_key(one)]) for one in chosen[group]])
             for group, title in (("good", "From the best third"), ("bad", "From the worst third"))
         ],
     )
@@ -150,7 +150,7 @@ def _pictures(wanted, workdir):
     """Yields, for each prediction, a list of `(title, data URI)`."""
     from pycocotools import mask as coco_mask
 
-    from lts_keras.data.geometry import decode_image
+    from lts_keras.data.input.geometry import decode_image
 
     photos = _photos(wanted, Path(workdir) / "data")
     predictor = _predictor(Path(workdir) / "train" / "preset")
@@ -158,22 +158,22 @@ def _pictures(wanted, workdir):
         image_bytes, truth = photos[_key(one)]
         photo = decode_image(image_bytes).numpy()
         answer = coco_mask.decode(one["segmentation"]).astype(bool)
-        pictures = [("photo", photo)]
+        titled = [("photo", photo)]
         if predictor:
             prior = np.asarray(predictor(image_bytes, one["expression"]).prior)
-            pictures.append(("prior", visualize.heat_map(photo, prior, point=one["point"])))
-        pictures.append(("mask", visualize.overlay(photo, answer)))
+            titled.append(("prior", pictures.heat_map(photo, prior, point=one["point"])))
+        titled.append(("mask", pictures.overlay(photo, answer)))
         if truth is not None:
-            pictures.append(("truth", visualize.overlay(photo, truth, color=visualize.TRUTH)))
-        yield [(title, _embed(picture)) for title, picture in pictures]
+            titled.append(("truth", pictures.overlay(photo, truth, color=pictures.TRUTH)))
+        yield [(title, _embed(picture)) for title, picture in titled]
 
 
 def _photos(wanted, data_dir):
     """Reads the photos of predictions again: their key -> (image bytes, true mask or `None`)."""
     import tensorflow as tf
 
-    from lts_keras.data.masks import decode_mask
-    from lts_keras.data.records import find_shards, parse_record
+    from lts_keras.data.prepare.masks import decode_mask
+    from lts_keras.data.prepare.records import find_shards, parse_record
 
     shards = find_shards(data_dir, sorted({one["split"] for one in wanted}))
     ids = tf.constant(sorted({str(one["image_id"]) for one in wanted}))
@@ -199,7 +199,7 @@ def _predictor(preset):
 def _embed(picture):
     """A picture as a data URI."""
     buffer = io.BytesIO()
-    visualize.fit(picture, _PICTURE_SIDE).save(buffer, "JPEG", quality=85, subsampling=0)
+    pictures.fit(picture, _PICTURE_SIDE).save(buffer, "JPEG", quality=85, subsampling=0)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 

@@ -4,8 +4,8 @@ import collections
 
 import numpy as np
 
+from lts_keras.evaluation.trivial import TrivialAnswers
 from lts_keras.metrics import PRECISIONS, intersection_over_union
-from lts_keras.trivial import TrivialAnswers
 
 __all__ = ["Scores"]
 

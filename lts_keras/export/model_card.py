@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-from lts_keras.config import dump_config
-from lts_keras.files import digest
-from lts_keras.version import code_version
+from lts_keras.config.read import dump_config
+from lts_keras.utils.files import digest
+from lts_keras.utils.version import code_version
 
 __all__ = ["write_model_card"]
 

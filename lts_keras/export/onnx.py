@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from lts_keras.export import ExportError
-from lts_keras.export.network import network_function
+from lts_keras.prediction.network import network_function
 
 __all__ = ["check_onnx", "export_onnx"]
 

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401 - registers the operators of the tokenizer
 
-from lts_keras.data.geometry import restore_probabilities
+from lts_keras.data.input.geometry import restore_probabilities
 from lts_keras.export import ExportError
 
 __all__ = ["check_saved_model"]

@@ -3,16 +3,18 @@
 import json
 from pathlib import Path
 
-from lts_keras.data.records import find_shards, parse_record, read_records
+from lts_keras.data.prepare.records import find_shards, parse_record, read_records
 from lts_keras.data.schema import DataError
 from lts_keras.data.text import Tokenizer
 from lts_keras.export import ExportError
 from lts_keras.export.model_card import write_model_card
-from lts_keras.export.network import float32_twin
 from lts_keras.export.parity import check_saved_model
 from lts_keras.export.saved_model import export_saved_model
 from lts_keras.export.warm_up import drawn_photo
-from lts_keras.files import atomic_folder
+from lts_keras.models.lts import LTS
+from lts_keras.prediction.network import float32_twin
+from lts_keras.prediction.predictor import Predictor
+from lts_keras.utils.files import atomic_folder
 
 __all__ = ["export"]
 
@@ -39,16 +41,13 @@ def export(config, workdir, progress=print):
         WeightsError: if there is no preset.
         DataError: if the preset has no vocabulary.
     """
-    from lts_keras.models.lts import LTS
-    from lts_keras.predictor import Predictor
-
     workdir = Path(workdir)
     preset = workdir / "train" / "preset"
     model = float32_twin(LTS.from_preset(preset))
     if model.vocabulary is None:
         raise DataError(f"{preset}: the model has no vocabulary, so it cannot read expressions")
     tokenizer = Tokenizer(model.vocabulary, model.max_tokens)
-    predictor = Predictor(model, config.export)
+    predictor = Predictor(model, config.export.batch_sizes[-1], config.export.max_photo_pixels)
     with atomic_folder(workdir / "export") as folder:
         progress(f"writing the SavedModel, batch sizes {', '.join(map(str, config.export.batch_sizes))}")
         export_saved_model(model, tokenizer, folder / "saved_model", config.export)

@@ -6,9 +6,9 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from lts_keras.export import ExportError
-from lts_keras.export.network import float32_twin
 from lts_keras.export.served_model import ServedModel
 from lts_keras.export.warm_up import write_warm_up
+from lts_keras.prediction.network import float32_twin
 
 __all__ = ["TEXT_OPERATORS", "check_operators", "export_saved_model", "find_operators"]
 

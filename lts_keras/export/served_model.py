@@ -2,8 +2,8 @@
 
 import tensorflow as tf
 
-from lts_keras.export.network import half_functions, network_function, segment_many
-from lts_keras.export.photos import ANSWER, answer, prepare_photo
+from lts_keras.prediction.network import half_functions, network_function, segment_many
+from lts_keras.prediction.photos import ANSWER, answer, prepare_photo
 
 __all__ = ["ServedModel"]
 

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from lts_keras.config import ConfigError
+from lts_keras.config.errors import ConfigError
 from lts_keras.layers.conv_block import ConvBlock
 from lts_keras.layers.darknet import darknet53, darknet_tiny
 from lts_keras.weights import WeightsError

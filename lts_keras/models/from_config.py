@@ -2,7 +2,7 @@
 
 import zipfile
 
-from lts_keras.config import ConfigError
+from lts_keras.config.errors import ConfigError
 from lts_keras.models.backbones import make_backbone
 from lts_keras.models.lts import LTS
 from lts_keras.models.refiner import Refiner

@@ -15,6 +15,7 @@ from lts_keras.layers.sentence_encoder import SentenceEncoder
 from lts_keras.layers.transformer_locator import TransformerLocator
 from lts_keras.models import preset
 from lts_keras.models.backbones import backbone_channels, make_backbone
+from lts_keras.prediction.predictor import Predictor
 
 __all__ = ["LTS"]
 
@@ -292,8 +293,6 @@ class LTS(keras.Model):
 
     def predictor(self):
         """Returns a `Predictor`: `predictor(photo, "the left dog")` gives the mask at the photo's own size."""
-        from lts_keras.predictor import Predictor
-
         return Predictor(self)
 
 

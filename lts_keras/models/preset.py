@@ -5,7 +5,7 @@ from pathlib import Path
 
 import keras
 
-from lts_keras.files import atomic_folder
+from lts_keras.utils.files import atomic_folder
 from lts_keras.weights import WeightsError
 
 __all__ = ["from_preset", "save_to_preset"]

@@ -5,8 +5,8 @@ Evaluation, prediction and the served graph share this one function, graph opera
 
 import tensorflow as tf
 
-from lts_keras.data.geometry import restore_points, restore_probabilities
-from lts_keras.data.placement import letterbox_box
+from lts_keras.data.input.geometry import restore_points, restore_probabilities
+from lts_keras.data.input.placement import letterbox_box
 
 __all__ = ["restore_answer"]
 

@@ -5,8 +5,8 @@ The served graph and `Predictor` both go through these functions, so that their 
 
 import tensorflow as tf
 
-from lts_keras.data.geometry import decode_image, letterbox_image
-from lts_keras.inference import restore_answer
+from lts_keras.data.input.geometry import decode_image, letterbox_image
+from lts_keras.prediction.answer import restore_answer
 
 __all__ = ["ANSWER", "answer", "check_photo", "letterbox_photo", "prepare_photo"]
 

@@ -5,16 +5,16 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-from lts_keras.config import ExportConfig
-from lts_keras.data.geometry import decode_image, restore_probabilities
+from lts_keras.config.defaults import BATCH_SIZES, MAX_PHOTO_PIXELS
+from lts_keras.data.input.geometry import decode_image, restore_probabilities
 from lts_keras.data.schema import DataError
 from lts_keras.data.text import Tokenizer
-from lts_keras.export.network import float32_twin, half_functions, segment_many
-from lts_keras.export.photos import check_photo, letterbox_photo
-from lts_keras.inference import restore_answer
-from lts_keras.question import check_expressions, read_photo, view_photo, write_overlay
+from lts_keras.prediction.answer import restore_answer
+from lts_keras.prediction.network import float32_twin, half_functions, segment_many
+from lts_keras.prediction.photos import check_photo, letterbox_photo
+from lts_keras.prediction.question import check_expressions, read_photo
 
-__all__ = ["Prediction", "Predictor", "predict_to_file"]
+__all__ = ["Prediction", "Predictor"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Predictor:
 
     Args:
         model: `LTS` with a vocabulary; one of mixed precision answers in float32.
-        config: `ExportConfig`: how many expressions go through the network at a time and the largest photo. Defaults
-            to the served graph's.
+        step: int. So many expressions go through the network at a time, which bounds the memory. Defaults to `8`.
+        max_photo_pixels: int. Larger photos are refused. Defaults to 50 million.
 
     Call arguments:
         photo: path of a JPEG or PNG file, its bytes, or a uint8 array `(height, width, 3)`.
@@ -55,10 +55,10 @@ class Predictor:
         DataError: for an empty expression, or a photo that is missing, damaged or too large.
     """
 
-    def __init__(self, model, config=None):
+    def __init__(self, model, step=BATCH_SIZES[-1], max_photo_pixels=MAX_PHOTO_PIXELS):
         if model.vocabulary is None:
             raise ValueError("the model has no vocabulary, so it cannot read expressions; give LTS(vocabulary=...)")
-        self._config = config or ExportConfig()
+        self._step, self._max_photo_pixels = step, max_photo_pixels
         self.image_size = model.image_size
         self.threshold = model.threshold
         self._tokenizer = Tokenizer(model.vocabulary, model.max_tokens)
@@ -113,12 +113,11 @@ class Predictor:
             raise DataError(f"{name}: no photo that can be read: {reason}") from None
 
     def _decode_graph(self, image_bytes):
-        return decode_image(check_photo(image_bytes, self._config.max_photo_pixels))
+        return decode_image(check_photo(image_bytes, self._max_photo_pixels))
 
     def _segment_graph(self, photo, expressions, encode, segment):
         image, size = letterbox_photo(photo, self.image_size)
-        step = self._config.batch_sizes[-1]
-        mask, prior = segment_many(encode, segment, image[None], self._tokenizer(expressions), step)
+        mask, prior = segment_many(encode, segment, image[None], self._tokenizer(expressions), self._step)
         return mask, prior, size
 
     def _restore_graph(self, mask, prior, size):
@@ -134,23 +133,3 @@ class Predictor:
             point=tuple(found["point"].tolist()),
             prior=found["prior"],
         )
-
-
-def predict_to_file(preset, image, expressions, output):
-    """Answers expressions on one photo, prints a line for each and writes them as one overlay picture.
-
-    Args:
-        preset: folder of the trained model.
-        image: path of the photo.
-        expressions: list of str.
-        output: path of the PNG file.
-
-    Returns:
-        List of `Prediction`.
-    """
-    from lts_keras.models.lts import LTS
-
-    expressions, photo = check_expressions(expressions), view_photo(image)
-    predictions = LTS.from_preset(preset).predictor().predict_many(read_photo(image)[1], expressions)
-    write_overlay(output, photo, expressions, predictions)
-    return predictions

@@ -1,6 +1,4 @@
-"""One question and its answer outside the model: photo and expressions checked before anything slow is imported, the
-answer drawn over the photo.
-"""
+"""One question: photo and expressions checked before anything slow is imported."""
 
 import io
 from pathlib import Path
@@ -9,11 +7,8 @@ import numpy as np
 from PIL import Image
 
 from lts_keras.data.schema import DataError
-from lts_keras.visualize import overlay, save_png
 
-__all__ = ["check_expressions", "read_photo", "view_photo", "write_overlay"]
-
-_COLORS = ((255, 64, 64), (64, 128, 255), (255, 176, 32), (64, 200, 96), (200, 80, 255), (32, 200, 200))
+__all__ = ["check_expressions", "read_photo", "view_photo"]
 
 
 def check_expressions(expressions):
@@ -54,22 +49,3 @@ def view_photo(photo):
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         reason = str(error).replace(repr(io.BytesIO), "the file").split("<_io")[0].strip()
         raise DataError(f"{name}: no JPEG or PNG photo that can be read: {reason}") from None
-
-
-def write_overlay(output, photo, expressions, predictions):
-    """Draws the answers over the photo, one colour each, writes the picture and prints a line for each answer.
-
-    Args:
-        output: path of the PNG file.
-        photo: uint8 array `(height, width, 3)`.
-        expressions: list of str.
-        predictions: list of objects with `mask`, `score`, `box` and `point` as in `Prediction`.
-    """
-    picture = photo
-    for index, (expression, prediction) in enumerate(zip(expressions, predictions, strict=True)):
-        color = _COLORS[index % len(_COLORS)]
-        picture = overlay(picture, prediction.mask, color=color)
-        share = prediction.mask.mean()
-        print(f"{expression!r}: score {prediction.score:.3f}, box {prediction.box}, {share:.1%} of the photo")
-    save_png(output, picture)
-    print(f"overlay: {output}")

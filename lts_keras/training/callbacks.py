@@ -8,7 +8,7 @@ from pathlib import Path
 
 import keras
 
-from lts_keras.files import atomic_folder
+from lts_keras.utils.files import atomic_folder
 
 __all__ = ["Backup", "EpochLines", "FiniteLoss", "ProcessorTimeLimit", "TrainingError"]
 

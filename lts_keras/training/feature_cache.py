@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from lts_keras.config import ConfigError
+from lts_keras.config.errors import ConfigError
 
 __all__ = ["FeatureCache"]
 

@@ -9,17 +9,19 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from lts_keras.callbacks import Backup, EpochLines, FiniteLoss, ProcessorTimeLimit
-from lts_keras.config import ConfigError, dump_config
-from lts_keras.data.input_pipeline import evaluation_dataset, training_dataset
-from lts_keras.data.sampling import count_samples
+from lts_keras.config.errors import ConfigError
+from lts_keras.config.read import dump_config
+from lts_keras.data.input.evaluation_dataset import evaluation_dataset
+from lts_keras.data.input.sampling import count_samples
+from lts_keras.data.input.training_dataset import training_dataset
 from lts_keras.data.text import Tokenizer, read_vocabulary
-from lts_keras.feature_cache import FeatureCache
-from lts_keras.files import atomic_write, digest
 from lts_keras.losses import lts_losses
 from lts_keras.metrics import lts_metrics
 from lts_keras.models.from_config import model_from_config
-from lts_keras.optimizers import make_optimizer
+from lts_keras.training.callbacks import Backup, EpochLines, FiniteLoss, ProcessorTimeLimit
+from lts_keras.training.feature_cache import FeatureCache
+from lts_keras.training.optimizers import make_optimizer
+from lts_keras.utils.files import atomic_write, digest
 
 __all__ = ["compile_model", "make_strategy", "train"]
 

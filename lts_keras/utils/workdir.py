@@ -6,8 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from lts_keras.config import dump_config
-from lts_keras.files import atomic_write
+from lts_keras.utils.files import atomic_write
 
 __all__ = ["BusyError", "lock", "open_workdir"]
 
@@ -50,8 +49,13 @@ def lock(path, wait_seconds=0.0):
 
 
 @contextlib.contextmanager
-def open_workdir(workdir, config, wait_seconds=0.0):
+def open_workdir(workdir, resolved, wait_seconds=0.0):
     """Locks a work directory for one command and leaves the resolved `config.yaml` there.
+
+    Args:
+        workdir: path of the directory; made if need be.
+        resolved: str, the configuration as `dump_config` gives it.
+        wait_seconds: how long to wait for another command.
 
     Yields:
         The directory as an absolute `Path`.
@@ -61,5 +65,5 @@ def open_workdir(workdir, config, wait_seconds=0.0):
     """
     workdir = Path(workdir).absolute()
     with lock(workdir / ".lock", wait_seconds):
-        atomic_write(workdir / "config.yaml", dump_config(config))
+        atomic_write(workdir / "config.yaml", resolved)
         yield workdir

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from lts_keras.config import BlessConfig, Config
+from lts_keras.config.schema import BlessConfig, Config
 from pipelines import bless, versions
 from pipelines.stages import StageError
 

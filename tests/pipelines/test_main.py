@@ -4,7 +4,7 @@ import sys
 import pytest
 import yaml
 
-from lts_keras.config import parse_config
+from lts_keras.config.read import parse_config
 from pipelines.__main__ import main
 from pipelines.stages import STAGES
 from tests.pipelines.test_versions import saved_model

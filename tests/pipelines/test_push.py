@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from lts_keras.config import Config
+from lts_keras.config.schema import Config
 from pipelines import push, register, versions
 from pipelines.stages import StageError
 

@@ -1,7 +1,7 @@
 import pytest
 
-from lts_keras.config import parse_config
-from lts_keras.workdir import BusyError, lock
+from lts_keras.config.read import parse_config
+from lts_keras.utils.workdir import BusyError, lock
 from pipelines.runner import RunError, run_pipeline
 
 UNREADABLE = {"data": {"sources": [{"kind": "manifest", "name": "mine", "file": "nowhere.jsonl"}]}}

@@ -3,7 +3,7 @@ import types
 
 import pytest
 
-from lts_keras.config import Config
+from lts_keras.config.schema import Config
 from lts_keras.data.schema import DataError
 from pipelines import stages
 

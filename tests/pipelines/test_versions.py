@@ -2,7 +2,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from lts_keras.config import ConfigError
+from lts_keras.config.errors import ConfigError
 from pipelines import versions
 
 

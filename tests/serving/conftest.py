@@ -4,7 +4,7 @@ import types
 
 import pytest
 
-from lts_keras.config import ExportConfig
+from lts_keras.config.schema import ExportConfig
 from lts_keras.data.text import Tokenizer
 from lts_keras.export import export_saved_model
 from serving.client import Client

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from lts_keras.data import records
-from lts_keras.data.check_page import render_page
-from lts_keras.data.plan import TRAIN
+from lts_keras.data.checks.page import render_page
+from lts_keras.data.checks.statistics import AREA_EDGES, add_up
+from lts_keras.data.prepare import records
+from lts_keras.data.prepare.plan import TRAIN
 from lts_keras.data.schema import DataError
-from lts_keras.data.statistics import AREA_EDGES, add_up
 from lts_keras.data.text import build_vocabulary, split_words, unknown_rate
-from lts_keras.files import atomic_write
+from lts_keras.utils.files import atomic_write
 
 __all__ = ["PUBLISHED", "make_report", "raise_if_stopped", "read_report", "validate", "write_report"]
 

@@ -10,6 +10,8 @@ import jinja2
 import numpy as np
 from PIL import Image, ImageDraw
 
+from lts_keras.data.checks.statistics import slice_name
+from lts_keras.data.prepare.read import read_planned
 from lts_keras.data.schema import DataError
 
 __all__ = ["render_page"]
@@ -33,7 +35,7 @@ def render_page(report, config, plan):
         HTML text without any reference to another file.
     """
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    template = Path(__file__).parent.parent / "templates" / "data_report.html"
+    template = Path(__file__).parent.parent.parent / "templates" / "data_report.html"
     return environment.from_string(template.read_text(encoding="utf-8")).render(
         name=config.name,
         report=report,
@@ -45,9 +47,6 @@ def render_page(report, config, plan):
 
 def _pictures(report, plan):
     """Dict, slice -> list of (data URI, text): photos spread evenly over the slice, one object of each marked."""
-    from lts_keras.data.prepare import read_planned
-    from lts_keras.data.statistics import slice_name
-
     chosen, found = list(report["slices"])[:_MOST_SLICES], {}
     for split in sorted({name.rpartition("/")[2] for name in chosen}):
         photos = [photo for shard in plan.shards if split in shard.splits for photo in shard.photos]

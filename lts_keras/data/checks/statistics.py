@@ -4,7 +4,7 @@ import collections
 
 import numpy as np
 
-from lts_keras.data.masks import tight_box
+from lts_keras.data.prepare.masks import tight_box
 
 __all__ = ["AREA_EDGES", "Statistics", "slice_name"]
 

@@ -8,8 +8,8 @@ import typing
 
 import tensorflow as tf
 
-from lts_keras.data.mirror import swap_left_right
-from lts_keras.data.placement import jitter_placement, place
+from lts_keras.data.input.mirror import swap_left_right
+from lts_keras.data.input.placement import jitter_placement, place
 
 __all__ = [
     "Draws",

@@ -2,8 +2,9 @@
 
 import tensorflow as tf
 
-from lts_keras.data import geometry, records
-from lts_keras.data.sampling import choose
+from lts_keras.data.input import geometry
+from lts_keras.data.input.sampling import choose
+from lts_keras.data.prepare import records
 from lts_keras.data.schema import DataError
 
 __all__ = ["evaluation_dataset"]

@@ -5,7 +5,7 @@ Training, evaluation and the served graph share these functions.
 
 import tensorflow as tf
 
-from lts_keras.data.placement import crop, letterbox_box, pad, place, to_square
+from lts_keras.data.input.placement import crop, letterbox_box, pad, place, to_square
 
 __all__ = [
     "FILL",

@@ -4,7 +4,7 @@ import typing
 
 import tensorflow as tf
 
-from lts_keras.data.records import find_shards, read_manifest
+from lts_keras.data.prepare.records import find_shards, read_manifest
 
 __all__ = ["MODES", "Chosen", "choose", "count_samples"]
 

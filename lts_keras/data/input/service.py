@@ -1,7 +1,7 @@
 """A tf.data service: other processes, on this or other machines, make the batches that training reads.
 
-    python -m lts_keras.data.service dispatcher --port 5050
-    python -m lts_keras.data.service worker --dispatcher host:5050 [--port 0] [--address host2:6001]
+    python -m lts_keras.data.input.service dispatcher --port 5050
+    python -m lts_keras.data.input.service worker --dispatcher host:5050 [--port 0] [--address host2:6001]
 
 One dispatcher, any number of workers, which all need the data folder under the same path (or on shared storage);
 training gets `train.data_service=grpc://host:5050`. Every sample is made once an epoch, by whichever worker is free;
@@ -63,7 +63,7 @@ def _tensorflow():
 def parse_arguments(argv=None):
     """Returns the arguments of the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m lts_keras.data.service",
+        prog="python -m lts_keras.data.input.service",
         description="Run a part of a tf.data service that makes batches for training, until it is stopped.",
         epilog="Exit codes: 0 stopped, 1 failed, 2 wrong use.",
     )

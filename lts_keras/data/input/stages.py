@@ -5,10 +5,11 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from lts_keras.config import AugmentConfig
-from lts_keras.data import augment as augmentation
-from lts_keras.data import geometry, records
-from lts_keras.data.sampling import choose
+from lts_keras.config.schema import AugmentConfig
+from lts_keras.data.input import augment as augmentation
+from lts_keras.data.input import geometry
+from lts_keras.data.input.sampling import choose
+from lts_keras.data.prepare import records
 from lts_keras.data.text import Tokenizer
 
 __all__ = ["Stages"]

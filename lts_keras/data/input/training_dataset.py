@@ -7,13 +7,12 @@ as they lie on disk (undecoded), and samples that point to shared pictures.
 
 import tensorflow as tf
 
-from lts_keras.config import AugmentConfig
-from lts_keras.data import records
-from lts_keras.data.evaluation_pipeline import evaluation_dataset
-from lts_keras.data.sampling import MODES, count_samples
-from lts_keras.data.stages import Stages
+from lts_keras.config.schema import AugmentConfig
+from lts_keras.data.input.sampling import MODES
+from lts_keras.data.input.stages import Stages
+from lts_keras.data.prepare import records
 
-__all__ = ["count_samples", "evaluation_dataset", "training_dataset"]
+__all__ = ["training_dataset"]
 
 _OPEN_SHARDS = 8
 _RECORDS_BUFFER = 512

@@ -5,7 +5,7 @@ import hashlib
 import json
 import re
 
-from lts_keras.data.records import FORMAT
+from lts_keras.data.prepare.records import FORMAT
 from lts_keras.data.schema import DataError
 from lts_keras.data.sources import PhotoError, open_source
 from lts_keras.data.sources.base import file_digests

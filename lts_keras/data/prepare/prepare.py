@@ -11,16 +11,18 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from lts_keras.data import check, records
-from lts_keras.data.plan import make_plan
-from lts_keras.data.schema import DataError, Photo
+from lts_keras.data.checks import check
+from lts_keras.data.checks.statistics import Statistics
+from lts_keras.data.prepare import records
+from lts_keras.data.prepare.plan import make_plan
+from lts_keras.data.prepare.read import read_planned
+from lts_keras.data.schema import DataError
 from lts_keras.data.sources import PhotoError
-from lts_keras.data.statistics import Statistics
 from lts_keras.data.text import write_vocabulary
-from lts_keras.files import atomic_folder, atomic_write, digest, replace_folder
-from lts_keras.workdir import lock
+from lts_keras.utils.files import atomic_folder, atomic_write, digest, replace_folder
+from lts_keras.utils.workdir import lock
 
-__all__ = ["prepare", "read_planned", "write_shard"]
+__all__ = ["prepare", "write_shard"]
 
 _DAY = 24 * 3600
 
@@ -38,7 +40,7 @@ def prepare(config, workdir, check_only=False, stop=True, write_shards=None):
         stop: whether a finding beyond the thresholds of `data.check` is an error; else the data is written and the
             report says so.
         write_shards: function of (plan, folder) that writes all shards and yields what `write_shard` gives, in order;
-            one after the other in this process if `None`. `lts_keras.data.beam` has another one.
+            one after the other in this process if `None`. `lts_keras.data.prepare.beam` has another one.
 
     Returns:
         `Path` of the data folder.
@@ -154,41 +156,6 @@ def _gather(sources, shard, write=None):
         },
         "statistics": counted,
     }
-
-
-def read_planned(sources, planned, statistics=None):
-    """Reads a photo from all its sources; leaking objects and blank expressions are left out.
-
-    Returns:
-        `Photo`; its objects are of all sources, in their order.
-
-    Raises:
-        PhotoError: the bytes cannot be decoded, or are not of the size that the annotations are for.
-    """
-    parts = [sources[index].read(key) for index, key in planned.parts]
-    first = parts[0]
-    place = sources[planned.parts[0][0]].place(planned.parts[0][1])
-    _decode(first.image_bytes, place)
-    objects = []
-    for item in (item for part in parts for item in part.objects if item.split != planned.without):
-        texts = tuple(text for text in item.expressions if text.strip())
-        for _ in range(len(item.expressions) - len(texts) if statistics else 0):
-            statistics.blank(first, item)
-        if texts:
-            objects.append(dataclasses.replace(item, expressions=texts))
-    return Photo(planned.photo_id, first.image_bytes, first.height, first.width, tuple(objects))
-
-
-def _decode(content, place):
-    """Decodes by the operation that training will use, at an eighth of the size: all that it refuses is found here."""
-    try:
-        with tf.device("CPU"):
-            if content[:2] == b"\xff\xd8":
-                tf.io.decode_jpeg(content, channels=3, ratio=8)
-            else:
-                tf.io.decode_png(content, channels=3)
-    except (tf.errors.InvalidArgumentError, tf.errors.UnknownError) as error:
-        raise PhotoError("unreadable_photos", f"{place}: the photo is cut or damaged") from error
 
 
 def _write_manifest(config, plan, staging, parts):

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from lts_keras.data.masks import encode_mask
+from lts_keras.data.prepare.masks import encode_mask
 from lts_keras.data.schema import DataError
-from lts_keras.files import atomic_write, digest
+from lts_keras.utils.files import atomic_write, digest
 
 __all__ = [
     "find_shards",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lts_keras.data.masks import rasterize
+from lts_keras.data.prepare.masks import rasterize
 from lts_keras.data.schema import DataError, Photo, ReferredObject
 from lts_keras.data.sources.base import Entry, PhotoError, Source, box_from_corner, read_json, size_of_photo
 

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from lts_keras.data.schema import DataError
-from lts_keras.files import digest
+from lts_keras.utils.files import digest
 
 __all__ = ["Entry", "PhotoError", "Source", "open_source", "read_json", "read_source", "size_of_photo"]
 

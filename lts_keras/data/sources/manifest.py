@@ -6,7 +6,7 @@ import numpy as np
 import pydantic
 from pydantic import Field
 
-from lts_keras.data.masks import decode_mask, rasterize, tight_box
+from lts_keras.data.prepare.masks import decode_mask, rasterize, tight_box
 from lts_keras.data.schema import DataError, Photo, ReferredObject
 from lts_keras.data.sources.base import Entry, PhotoError, Source, size_of_photo
 

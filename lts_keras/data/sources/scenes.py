@@ -7,7 +7,7 @@ import math
 import numpy as np
 from PIL import Image, ImageDraw
 
-from lts_keras.data.masks import tight_box
+from lts_keras.data.prepare.masks import tight_box
 from lts_keras.data.schema import DataError, Photo, ReferredObject
 from lts_keras.data.sources.base import Entry, Source
 from lts_keras.data.sources.scene_text import describe

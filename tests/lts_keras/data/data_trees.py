@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from lts_keras.config import parse_config
+from lts_keras.config.read import parse_config
 
 SIZES = {1: (40, 60), 2: (50, 50), 3: (64, 32), 4: (48, 72)}  # id -> height, width
 

@@ -6,7 +6,8 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from lts_keras.data import records, text
+from lts_keras.data import text
+from lts_keras.data.prepare import records
 from lts_keras.data.schema import Photo, ReferredObject
 
 SIZES = ((60, 80), (80, 60), (64, 64), (200, 120), (33, 90), (96, 96), (50, 51))

@@ -5,7 +5,7 @@ import types
 import pytest
 import tensorflow as tf
 
-from lts_keras.config import ExportConfig
+from lts_keras.config.schema import ExportConfig
 from lts_keras.data.text import Tokenizer
 from lts_keras.export import export_saved_model
 from tests.small_models import small_model

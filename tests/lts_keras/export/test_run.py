@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from lts_keras.config import parse_config
+from lts_keras.config.read import parse_config
 from lts_keras.export import ExportError, export, parity
 from lts_keras.weights import WeightsError
 from tests.small_models import small_model

@@ -2,7 +2,7 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
-from lts_keras.config import ExportConfig
+from lts_keras.config.schema import ExportConfig
 from lts_keras.data.text import Tokenizer
 from lts_keras.export import ExportError, export_saved_model
 from lts_keras.export.onnx import check_onnx, export_onnx

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from lts_keras.config import ExportConfig
+from lts_keras.config.schema import ExportConfig
 from lts_keras.data.text import Tokenizer
 from lts_keras.export import export_saved_model
 from lts_keras.export.saved_model import find_operators

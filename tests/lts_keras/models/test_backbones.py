@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from lts_keras.config import ConfigError
+from lts_keras.config.errors import ConfigError
 from lts_keras.layers.conv_block import ConvBlock
 from lts_keras.layers.darknet import convolutions, darknet53
 from lts_keras.models.backbones import backbone_channels, freeze_backbone, make_backbone

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lts_keras.config import load_config
+from lts_keras.config.read import load_config
 from lts_keras.losses import lts_losses
 from lts_keras.models.from_config import model_from_config
-from lts_keras.training import compile_model
+from lts_keras.training.train import compile_model
 
 CONFIGS = sorted((Path(__file__).resolve().parents[3] / "configs").glob("*.yaml"))
 TABLES = [path for path in CONFIGS if path.stem.startswith(("table", "refcoco"))]

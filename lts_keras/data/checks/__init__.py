@@ -1,0 +1,1 @@
+"""Findings about data: statistics, what stops the pipeline, the page."""

@@ -1,0 +1,1 @@
+"""From records to batches: tf.data pipelines for training and evaluation."""

@@ -1,0 +1,1 @@
+"""Judging models: scores, trivial answers, report, pictures."""

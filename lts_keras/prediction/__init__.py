@@ -1,0 +1,1 @@
+"""From a photo and expressions to answers in the photo's own pixels."""

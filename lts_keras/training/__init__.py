@@ -1,0 +1,1 @@
+"""Training: run state, optimizers, callbacks, devices."""

@@ -1,0 +1,1 @@
+"""Files, work directories, versions, start-up."""
