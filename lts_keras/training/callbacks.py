@@ -1,87 +1,73 @@
-"""Callbacks of training: progress, a loss that must stay finite, a limit on processor time."""
+"""Callbacks of training: whole epochs kept, a loss that must stay finite, and when to end."""
 
-import json
 import math
-import shutil
 import time
-from pathlib import Path
 
 import keras
 
-from lts_keras.utils.files import atomic_folder
+from lts_keras.training.errors import NotFiniteError
 
-__all__ = ["Backup", "EpochLines", "FiniteLoss", "ProcessorTimeLimit", "TrainingError"]
-
-
-class TrainingError(RuntimeError):
-    """Training that cannot go on; the message is one line."""
+__all__ = ["EndOfRun", "EpochLines", "FiniteLoss", "KeepEpochs"]
 
 
-class Backup(keras.callbacks.Callback):
-    """Keeps weights, optimizer state and epoch of the last whole epoch in one folder, replaced in one step.
+class KeepEpochs(keras.callbacks.Callback):
+    """Gives every whole epoch to the run state, which keeps it and its history.
 
     Keras' own `BackupAndRestore` writes the weights and the epoch one after the other, so that a kill between the two
-    leaves a pair that does not fit.
+    leaves a pair that does not fit, and has no seeds of dropout.
 
     Args:
-        folder: path of the backup.
+        state: `RunState`.
     """
 
-    def __init__(self, folder):
+    def __init__(self, state):
         super().__init__()
-        self.folder = Path(folder)
+        self.state = state
 
-    def restore(self, model):
-        """Loads the backup, if there is one, into a compiled model; returns the number of whole epochs behind it."""
-        state = self.folder / "epoch.json"
-        if not state.exists():
-            return 0
-        model.optimizer.build(model.trainable_variables)
-        model.load_weights(self.folder / "state.weights.h5")
-        return json.loads(state.read_text())["epochs"]
+    def on_train_begin(self, logs=None):
+        self._used = time.process_time()
 
     def on_epoch_end(self, epoch, logs=None):
-        with atomic_folder(self.folder) as aside:
-            self.model.save_weights(aside / "state.weights.h5")
-            (aside / "epoch.json").write_text(json.dumps({"epochs": epoch + 1}))
+        used, self._used = self._used, time.process_time()
+        self.state.add(self.model, logs or {}, self._used - used)
 
-    def remove(self):
-        """Deletes the backup; for a training that ended."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+
+class EndOfRun(keras.callbacks.Callback):
+    """Ends training behind the epoch in which the run state finds a reason; stands behind `KeepEpochs`.
+
+    Args:
+        state: `RunState`.
+        max_minutes: float. Processor time of all threads, also of the epochs before a kill; `None` for no limit.
+        early_stop_epochs: int. Validations without a better `best_metric`; `None` for no limit.
+        progress: function that takes a line of text.
+    """
+
+    def __init__(self, state, max_minutes=None, early_stop_epochs=None, progress=print):
+        super().__init__()
+        self.state = state
+        self.max_minutes = max_minutes
+        self.early_stop_epochs = early_stop_epochs
+        self.progress = progress
+
+    def on_epoch_end(self, epoch, logs=None):
+        reason = self.state.end_reason(math.inf, self.max_minutes, self.early_stop_epochs)
+        if reason:
+            self.progress(f"{reason}; stopping behind epoch {epoch + 1}")
+            self.model.stop_training = True
 
 
 class FiniteLoss(keras.callbacks.Callback):
-    """Ends training with a `TrainingError` as soon as the loss is not finite."""
+    """Ends training with a `NotFiniteError` as soon as the loss is not finite."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
 
     def on_train_batch_end(self, batch, logs=None):
         loss = float((logs or {}).get("loss", 0.0))
         if not math.isfinite(loss):
-            raise TrainingError(
-                f"the loss is {loss} at step {batch + 1} of the epoch; lower train.learning_rate or set train.clip_norm"
+            raise NotFiniteError(
+                f"the loss is {loss} at step {batch + 1} of epoch {self._epoch + 1}", self._epoch, batch
             )
-
-
-class ProcessorTimeLimit(keras.callbacks.Callback):
-    """Ends training after the epoch in which this process has used so many minutes of processor time.
-
-    Args:
-        minutes: float. Processor time of all threads, counted from the start of training.
-        progress: function that takes a line of text.
-    """
-
-    def __init__(self, minutes, progress=print):
-        super().__init__()
-        self.minutes = minutes
-        self.progress = progress
-
-    def on_train_begin(self, logs=None):
-        self._start = time.process_time()
-
-    def on_epoch_end(self, epoch, logs=None):
-        used = (time.process_time() - self._start) / 60
-        if used > self.minutes and not self.model.stop_training:
-            self.progress(f"train.max_minutes: {used:.1f} processor minutes used after epoch {epoch + 1}, stopping")
-            self.model.stop_training = True
 
 
 class EpochLines(keras.callbacks.Callback):

@@ -1,39 +1,41 @@
-"""Training: `model.fit` under MirroredStrategy, resumable, on prepared data."""
+"""Training: `model.fit` on prepared data, on any number of devices, going on where it was cut off."""
 
-import contextlib
+import dataclasses
 import json
 import math
-import shutil
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
-import tensorflow as tf
+import yaml
 
 from lts_keras.config.errors import ConfigError
-from lts_keras.config.read import dump_config
-from lts_keras.data.input.evaluation_dataset import evaluation_dataset
-from lts_keras.data.input.sampling import count_samples
-from lts_keras.data.input.training_dataset import training_dataset
-from lts_keras.data.text import Tokenizer, read_vocabulary
-from lts_keras.losses import lts_losses
-from lts_keras.metrics import lts_metrics
-from lts_keras.models.from_config import model_from_config
-from lts_keras.training.callbacks import Backup, EpochLines, FiniteLoss, ProcessorTimeLimit
-from lts_keras.training.feature_cache import FeatureCache
-from lts_keras.training.optimizers import make_optimizer
-from lts_keras.utils.files import atomic_write, digest
+from lts_keras.data.text import read_vocabulary
+from lts_keras.training.callbacks import EndOfRun, FiniteLoss, KeepEpochs
+from lts_keras.training.datasets import count_steps
+from lts_keras.training.devices import check_batch, make_strategy
+from lts_keras.training.errors import NotFiniteError, TrainingError
+from lts_keras.training.parts import Parts
+from lts_keras.training.run_record import write_run_record
+from lts_keras.training.run_state import deciding_values
+from lts_keras.utils.files import atomic_folder, atomic_write, sweep
 
-__all__ = ["compile_model", "make_strategy", "train"]
+__all__ = ["train"]
+
+_TRAINING_FILE = "training.json"
+"""In the preset: which training and which of its epochs it is, and with what configuration."""
 
 
-def train(config, workdir, progress=print):
+def train(config, workdir, progress=print, parts=None):
     """Trains the model of a configuration; started again after a kill it goes on behind the last whole epoch.
 
     Args:
         config: `Config`.
         workdir: folder with `data/`, as `lts prepare` leaves it. `train/preset/`, `train/logs/` (TensorBoard),
-            `train/history.json` and `train/config.yaml` are written there.
+            `train/history.json`, `train/run.json` and `train/config.yaml` are written there.
         progress: function that takes a line of text.
+        parts: `Parts`, to replace some of its own; all of the paper's if `None`.
 
     Returns:
         `Path` of the preset.
@@ -41,167 +43,194 @@ def train(config, workdir, progress=print):
     Raises:
         DataError: no prepared data.
         ConfigError: settings that this machine cannot serve.
-        TrainingError: a loss that is not finite.
+        TrainingError: a loss or weights that are not finite, or an epoch that cannot be written.
     """
-    workdir, options = Path(workdir), config.train
     if config.model.refiner_channels:
         raise ConfigError(
             "model.refiner_channels: a refiner trains on another model's features, which prepared data does not have; "
             "see docs/training.md for model.fit on your own"
         )
-    folder, data_dir = workdir / "train", workdir / "data"
-    num_samples = count_samples(data_dir, options.split, options.sampling)
-    vocabulary = read_vocabulary(data_dir / "vocabulary.txt")
-    resolved = f"{dump_config(config)}# data: {digest(data_dir / 'manifest.json')}\n"
-    _forget_other_run(folder, resolved, progress)
-    atomic_write(folder / "config.yaml", resolved)
-    steps = math.ceil(num_samples / options.batch_size)
-    # Not 0: with the global seed 0, TensorFlow compares a data set's seed with 0 in Python, also where it is a tensor.
-    keras.utils.set_random_seed(config.seed + 1)
+    options, parts = config.train, parts or Parts()
+    data_dir, folder = Path(workdir) / "data", Path(workdir) / "train"
+    steps = count_steps(config, data_dir)
     strategy = make_strategy(options.num_devices)
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(options.precision)
-    try:
-        with strategy.scope():
-            model = model_from_config(config, vocabulary, progress)
-            compile_model(model, config, steps)
-    finally:
-        keras.config.set_dtype_policy(policy)
-    backup = Backup(folder / "backup")
-    with strategy.scope():
-        first_epoch = backup.restore(model)
-    if first_epoch:
-        progress(f"going on behind epoch {first_epoch} of {options.epochs}")
-    train_set, validation_set = _datasets(config, data_dir, model, first_epoch, progress)
-    progress(
-        f"training on {num_samples} samples an epoch ({options.sampling}), {steps} steps, {options.epochs} epochs, "
-        f"{strategy.num_replicas_in_sync} replica(s), {_count(model.trainable_variables):,} trainable parameters"
+    _check_devices(options, strategy.num_replicas_in_sync)
+    state = parts.run_state(
+        folder,
+        deciding_values(config, data_dir) | parts.replaced(),
+        keep=options.keep_backups,
+        best_metric=options.best_metric,
+        best_mode=options.best_mode,
+        progress=progress,
     )
-    history = model.fit(
-        train_set,
-        epochs=options.epochs,
-        initial_epoch=first_epoch,
-        steps_per_epoch=steps,
-        validation_data=validation_set,
-        # The backup comes first: an epoch whose line is printed is one that a kill does not undo.
-        callbacks=[backup, *_callbacks(config, folder, progress)],
-        shuffle=False,
-        verbose=0,
-    )
-    model.save_to_preset(folder / "preset")
-    values = {name: [float(value) for value in column] for name, column in history.history.items()}
-    atomic_write(folder / "history.json", json.dumps({"epoch": history.epoch, **values}, indent=1))
-    backup.remove()
-    return folder / "preset"
+    if state.writes:
+        sweep(folder)
+    run = _Run(config, data_dir, folder, strategy, state, steps, parts, progress)
+    reason = run.end_reason()
+    if reason and run.preset_is_current():
+        progress(f"already trained: {reason}")
+        run.write_beside()
+        return folder / "preset"
+    if not reason:
+        run.fit()
+    return run.finish()
 
 
-def make_strategy(num_devices=None):
-    """MirroredStrategy over all GPUs (NCCL), or over `num_devices` GPUs or, without a GPU, logical CPU devices.
-
-    Raises:
-        ConfigError: if the machine has fewer devices.
-    """
-    gpus = tf.config.list_physical_devices("GPU")
-    if not gpus and (num_devices or 1) > 1:
-        # Several replicas on one processor are for tests; TensorFlow can split it only before its first use.
-        with contextlib.suppress(RuntimeError):
-            parts = [tf.config.LogicalDeviceConfiguration()] * num_devices
-            tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], parts)
-    kind = "GPU" if gpus else "CPU"
-    devices = [device.name.removeprefix("/device:") for device in tf.config.list_logical_devices(kind)]
-    wanted = num_devices or (len(devices) if gpus else 1)
-    if wanted > len(devices):
-        raise ConfigError(f"train.num_devices: this process has {len(devices)} {kind} device(s). Received: {wanted}")
-    return tf.distribute.MirroredStrategy([f"/{device}" for device in devices[:wanted]])
-
-
-def compile_model(model, config, steps_per_epoch):
-    """Compiles with the paper's losses, all metrics and the configured optimizer."""
-    optimizer = make_optimizer(
-        config.train,
-        steps_per_epoch,
-        backbone_multiplier=config.model.backbone_learning_rate_multiplier,
-        backbone_prefix=f"{model.backbone.name}/",
-    )
-    losses = lts_losses(config.train.location_weight, config.train.loss_reduction)
-    # "auto" turns XLA off under every strategy; saying so keeps Keras from probing.
-    model.compile(optimizer=optimizer, weighted_metrics=lts_metrics(model.threshold), jit_compile=False, **losses)
-
-
-def _datasets(config, data_dir, model, first_epoch, progress):
-    options = config.train
-    tokenizer = Tokenizer(model.vocabulary, model.max_tokens)
-    common = {"image_size": model.image_size, "batch_size": options.batch_size}
-    features = {}
-    for split in filter(None, (options.split, options.validation_split)):
-        features[split] = None
-        if options.cache_features:
-            photos = evaluation_dataset(data_dir, tokenizer, splits=[split], image_size=model.image_size, batch_size=16)
-            features[split] = FeatureCache(
-                model.backbone,
-                photos,
-                num_photos=count_samples(data_dir, split, "per_image"),
-                flips=split == options.split and options.augment.flip > 0,
-                max_gib=options.max_cache_gib,
-                progress=progress,
+def _check_devices(options, num_replicas):
+    check_batch(options.batch_size, num_replicas)
+    if num_replicas == 1:
+        return
+    for key in ("jit_compile", "accumulation_steps"):
+        if getattr(options, key) not in (False, 1):
+            raise ConfigError(
+                f"train.{key} works on one device alone, and there are {num_replicas} replicas; "
+                f"set train.num_devices=1. Received: {getattr(options, key)}"
             )
-    train_set = training_dataset(
-        data_dir,
-        tokenizer,
-        split=options.split,
-        sampling=options.sampling,
-        expressions_per_image=options.expressions_per_image,
-        augment=options.augment,
-        seed=config.seed,
-        deterministic=True,
-        repeat=True,
-        first_epoch=first_epoch,
-        image_features=features[options.split],
-        service=options.data_service,
-        **common,
-    )
-    validation_set = None
-    if options.validation_split:
-        sampling = "per_image" if options.sampling == "per_image" else "per_expression"
-        validation_set = training_dataset(
-            data_dir,
-            tokenizer,
-            split=options.validation_split,
-            sampling=sampling,
-            expressions_per_image=options.expressions_per_image,
-            shuffle=False,
-            deterministic=True,
-            image_features=features[options.validation_split],
-            **common,
+
+
+@dataclasses.dataclass
+class _Run:
+    """One call of `train`."""
+
+    config: object
+    data_dir: Path
+    folder: Path
+    strategy: object
+    state: object
+    steps: int
+    parts: Parts
+    progress: Callable
+    model: object = None
+
+    def __post_init__(self):
+        self._started = time.monotonic()
+
+    def end_reason(self):
+        """Why there is nothing to train, or `None`."""
+        options = self.config.train
+        return self.state.end_reason(options.epochs, options.max_minutes, options.early_stop_epochs)
+
+    def fit(self):
+        """Trains to the end, led back to the last whole epoch as often as the configuration allows."""
+        self._record("running")
+        try:
+            while True:
+                datasets = self._start()
+                try:
+                    self._fit_once(datasets)
+                    return
+                except NotFiniteError as error:
+                    self._roll_back(error, datasets)
+        except Exception as error:
+            self._record(f"failed: {' '.join(str(error).split())[:500]}")
+            raise
+
+    def _start(self):
+        """Model, optimizer and data as they were behind the last whole epoch."""
+        options, state = self.config.train, self.state
+        self._make_model()
+        if state.epochs:
+            self.progress(f"going on behind epoch {state.epochs} of {options.epochs}")
+            state.say_code()
+        datasets = self.parts.make_datasets(self.config, self.data_dir, self.model, state.epochs, self.progress)
+        self.progress(
+            f"training on {self.steps} batches of {options.batch_size} an epoch ({options.sampling}), {options.epochs} "
+            f"epochs, {self.strategy.num_replicas_in_sync} replica(s), "
+            f"{sum(math.prod(one.shape) for one in self.model.trainable_variables):,} trainable parameters"
         )
-        # Without its length, Keras takes the end of the data for a mistake.
-        num_batches = math.ceil(count_samples(data_dir, options.validation_split, sampling) / options.batch_size)
-        validation_set = validation_set.apply(tf.data.experimental.assert_cardinality(num_batches))
-    return train_set, validation_set
+        return datasets
 
+    def _make_model(self):
+        # Not 0: with the global seed 0, TensorFlow compares a data set's seed with 0 in Python, also where it is a
+        # tensor.
+        keras.utils.set_random_seed(self.config.seed + 1)
+        vocabulary = read_vocabulary(self.data_dir / "vocabulary.txt")
+        rate = self.config.train.learning_rate * 0.5 ** len(self.state.rollbacks)
+        train = self.config.train.model_copy(update={"learning_rate": rate})
+        with self.strategy.scope():
+            self.model = self.parts.make_model(self.config, vocabulary, self.progress)
+            self.parts.compile_model(self.model, self.config.model_copy(update={"train": train}), self.steps)
+            if self.state.epochs:
+                self.state.restore(self.model)
 
-def _callbacks(config, folder, progress):
-    options = config.train
-    callbacks = [
-        FiniteLoss(),
-        keras.callbacks.TensorBoard(folder / "logs", profile_batch=0, write_graph=False),
-        EpochLines(options.epochs, progress),
-    ]
-    if options.max_minutes:
-        callbacks.append(ProcessorTimeLimit(options.max_minutes, progress))
-    if options.ema:
-        # Validation and the preset use the averaged weights; training goes on with its own.
-        callbacks.append(keras.callbacks.SwapEMAWeights(swap_on_epoch=False))
-    return callbacks
+    def _fit_once(self, datasets):
+        options, progress = self.config.train, self.progress
+        own = self.parts.make_callbacks(self.config, self.folder, datasets, self.steps, progress)
+        arguments = {
+            "epochs": options.epochs,
+            "initial_epoch": self.state.epochs,
+            "steps_per_epoch": self.steps,
+            "validation_data": datasets.validation,
+            "validation_freq": options.validation_every,
+            # The epoch is kept first: one whose line is printed is one that a kill does not undo.
+            "callbacks": [
+                FiniteLoss(),
+                KeepEpochs(self.state),
+                *own,
+                EndOfRun(self.state, options.max_minutes, options.early_stop_epochs, progress),
+            ],
+        }
+        self.model.fit(datasets.train, shuffle=False, verbose=0, **arguments)
 
+    def _roll_back(self, error, datasets):
+        """Prepares the next try; raises `TrainingError` where no more are allowed."""
+        line = str(error)
+        if error.step is not None and datasets.batch_names:
+            line += f", on {datasets.batch_names(error.epoch, error.step)}"
+        kept = f"epoch {self.state.epochs} is kept" if self.state.epochs else "no epoch is whole yet"
+        if len(self.state.rollbacks) >= self.config.train.max_rollbacks:
+            advice = "lower train.learning_rate, set train.clip_norm, or allow train.max_rollbacks"
+            raise TrainingError(f"{line}; {kept}; {advice}") from error
+        self.state.roll_back()
+        self.progress(f"{line}; {kept}: going on from there with half of the learning rate")
 
-def _forget_other_run(folder, resolved, progress):
-    """A backup of other settings or data is of no use: going on from it would mix two trainings."""
-    before = folder / "config.yaml"
-    if (folder / "backup").exists() and (not before.exists() or before.read_text(encoding="utf-8") != resolved):
-        progress("settings or data changed since the last, unfinished training: starting anew")
-        shutil.rmtree(folder / "backup")
+    def finish(self):
+        """Writes the preset from the epoch that counts; returns its path."""
+        state, preset = self.state, self.folder / "preset"
+        if self.model is None:
+            self._make_model()
+        with self.strategy.scope():
+            state.restore(self.model, state.best_epoch)
+            if self.config.train.ema:
+                self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
+        if not state.writes:
+            return preset
+        if self.config.train.best_metric:
+            self.progress(f"the preset is epoch {state.best_epoch + 1}, best by {self.config.train.best_metric}")
+        with atomic_folder(preset) as aside:
+            self.model.save_to_preset(aside)
+            made_from = {"run": state.run_id, "epoch": state.best_epoch + 1}
+            made_from["config"] = self.config.model_dump(mode="json")
+            (aside / _TRAINING_FILE).write_text(json.dumps(made_from, indent=1), encoding="utf-8")
+        self.write_beside()
+        self._record("finished")
+        return preset
 
+    def preset_is_current(self):
+        """Whether the preset is of this training's counting epoch and has the configured threshold."""
+        made_from = self._made_from()
+        return (
+            made_from.get("run") == self.state.run_id
+            and made_from.get("epoch") == self.state.best_epoch + 1
+            and made_from["config"]["model"]["threshold"] == self.config.model.threshold
+        )
 
-def _count(variables):
-    return sum(math.prod(variable.shape) for variable in variables)
+    def _made_from(self):
+        try:
+            return json.loads((self.folder / "preset" / _TRAINING_FILE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+
+    def write_beside(self):
+        """Writes configuration and history beside the preset, from what the preset itself says."""
+        if self.state.writes:
+            resolved = yaml.safe_dump(self._made_from()["config"], sort_keys=False)
+            atomic_write(self.folder / "config.yaml", resolved)
+            atomic_write(self.folder / "history.json", json.dumps(self.state.history, indent=1))
+
+    def _record(self, status):
+        if self.state.writes:
+            seconds = time.monotonic() - self._started
+            write_run_record(
+                self.folder / "run.json", self.config, self.data_dir, self.strategy, self.state, status, seconds
+            )

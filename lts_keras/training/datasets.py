@@ -1,0 +1,113 @@
+"""The batches of a training: training data, validation data, and which photos a batch holds."""
+
+import math
+import typing
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from lts_keras.data.input.evaluation_dataset import evaluation_dataset
+from lts_keras.data.input.sampling import count_samples
+from lts_keras.data.input.training_dataset import training_dataset
+from lts_keras.data.text import Tokenizer
+from lts_keras.training.feature_cache import FeatureCache
+
+__all__ = ["Datasets", "count_steps", "make_datasets"]
+
+
+class Datasets(typing.NamedTuple):
+    """What training reads."""
+
+    train: tf.data.Dataset
+    """Batches `(x, y, sample_weight)`, `count_steps` of them an epoch, from `first_epoch` to the last epoch."""
+    validation: tf.data.Dataset | None
+    """The same elements in the same order each time, or `None`."""
+    batch_names: Callable | None = None
+    """Function `(epoch, step)` -> str, which photos and refs that batch of `train` holds; for messages."""
+
+
+def count_steps(config, data_dir):
+    """Batches of an epoch; the last one is filled up."""
+    options = config.train
+    return math.ceil(count_samples(data_dir, options.split, options.sampling) / options.batch_size)
+
+
+def make_datasets(config, data_dir, model, first_epoch, progress=print):
+    """Makes the data sets of a configuration.
+
+    Args:
+        config: `Config`.
+        data_dir: folder of prepared data.
+        model: `LTS`; gives image size, vocabulary and, with `train.cache_features`, the maps of its frozen backbone.
+        first_epoch: int. Epochs that are there already.
+        progress: function that takes a line of text.
+
+    Returns:
+        `Datasets`.
+    """
+    options = config.train
+    tokenizer = Tokenizer(model.vocabulary, model.max_tokens)
+    features = {split: None for split in (options.split, options.validation_split)}
+    if options.cache_features:
+        for split in filter(None, features):
+            features[split] = _cache(config, data_dir, model, tokenizer, split, progress)
+
+    def training(**arguments):
+        return training_dataset(
+            data_dir,
+            tokenizer,
+            split=options.split,
+            image_size=model.image_size,
+            batch_size=options.batch_size,
+            sampling=options.sampling,
+            expressions_per_image=options.expressions_per_image,
+            augment=options.augment,
+            seed=config.seed,
+            deterministic=True,
+            repeat=True,
+            **arguments,
+        )
+
+    validation = None
+    if options.validation_split:
+        sampling = "per_image" if options.sampling == "per_image" else "per_expression"
+        validation = training_dataset(
+            data_dir,
+            tokenizer,
+            split=options.validation_split,
+            image_size=model.image_size,
+            batch_size=options.batch_size,
+            sampling=sampling,
+            expressions_per_image=options.expressions_per_image,
+            shuffle=False,
+            deterministic=True,
+            image_features=features[options.validation_split],
+        )
+        num_batches = math.ceil(count_samples(data_dir, options.validation_split, sampling) / options.batch_size)
+        validation = validation.apply(tf.data.experimental.assert_cardinality(num_batches))
+    train = training(first_epoch=first_epoch, image_features=features[options.split], service=options.data_service)
+
+    return Datasets(train, validation)
+
+
+def _cache(config, data_dir, model, tokenizer, split, progress):
+    options = config.train
+    photos = evaluation_dataset(data_dir, tokenizer, splits=[split], image_size=model.image_size, batch_size=16)
+    return FeatureCache(
+        model.backbone,
+        photos,
+        num_photos=count_samples(data_dir, split, "per_image"),
+        flips=split == options.split and options.augment.flip > 0,
+        max_gib=options.max_cache_gib,
+        progress=progress,
+    )
+
+
+def _names(dataset, step):
+    """Photos and refs of one batch of an epoch, as words."""
+    x = next(iter(dataset.skip(step).take(1)))[0]
+    words = []
+    for key, title in (("photo_id", "photos"), ("ref_id", "refs")):
+        values = dict.fromkeys(value.decode("utf-8", "replace") for value in tf.reshape(x[key], [-1]).numpy())
+        words.append(f"{title} {', '.join(values)}")
+    return "; ".join(words)

@@ -1,0 +1,84 @@
+"""The parts of a training that can be replaced: model, compile, data sets, callbacks, run state."""
+
+import dataclasses
+from collections.abc import Callable
+
+import keras
+
+from lts_keras.losses import lts_losses
+from lts_keras.metrics import lts_metrics
+from lts_keras.models.from_config import model_from_config
+from lts_keras.training.callbacks import EpochLines
+from lts_keras.training.datasets import make_datasets
+from lts_keras.training.optimizers import make_optimizer
+from lts_keras.training.run_state import RunState
+
+__all__ = ["Parts", "compile_model", "make_callbacks"]
+
+
+def compile_model(model, config, steps_per_epoch):
+    """Compiles with the paper's losses, all metrics and the configured optimizer.
+
+    Args:
+        model: `LTS`.
+        config: `Config`.
+        steps_per_epoch: int.
+    """
+    optimizer = make_optimizer(config.train, steps_per_epoch, model, config.model.backbone_learning_rate_multiplier)
+    losses = lts_losses(config.train.location_weight, config.train.loss_reduction)
+    metrics = lts_metrics(model.threshold)
+    model.compile(optimizer=optimizer, weighted_metrics=metrics, jit_compile=config.train.jit_compile, **losses)
+
+
+def make_callbacks(config, folder, datasets, steps_per_epoch, progress=print):
+    """Callbacks beside those that keep epochs and end the training.
+
+    Args:
+        config: `Config`.
+        folder: path, `train/` of the work directory; TensorBoard's log goes to `logs/` there.
+        datasets: `Datasets`.
+        steps_per_epoch: int.
+        progress: function that takes a line of text.
+
+    Returns:
+        List of Keras callbacks.
+    """
+    options = config.train
+    callbacks = [
+        keras.callbacks.TensorBoard(folder / "logs", profile_batch=0, write_graph=False),
+        EpochLines(options.epochs, progress),
+    ]
+    if options.ema:
+        # Validation uses the averaged weights; training goes on with its own.
+        callbacks.append(keras.callbacks.SwapEMAWeights(swap_on_epoch=False))
+    return callbacks
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """The parts of `train` that a caller can replace one by one; all else stays, going on after a kill included.
+
+    Which functions they are decides the training, by name: with another one it starts anew.
+
+    Attributes:
+        make_model: function `(config, vocabulary, progress)` -> `LTS` with its starting weights.
+        compile_model: function `(model, config, steps_per_epoch)` that compiles the model.
+        make_datasets: function `(config, data_dir, model, first_epoch, progress)` -> `Datasets`.
+        make_callbacks: function `(config, folder, datasets, steps_per_epoch, progress)` -> list of callbacks.
+        run_state: `RunState` or a class with its methods.
+    """
+
+    make_model: Callable = model_from_config
+    compile_model: Callable = compile_model
+    make_datasets: Callable = make_datasets
+    make_callbacks: Callable = make_callbacks
+    run_state: Callable = RunState
+
+    def replaced(self):
+        """`{name: function}` of the parts that decide the weights and are not this library's own, as text."""
+        values = {}
+        for name in ("make_model", "compile_model", "make_datasets"):
+            part = getattr(self, name)
+            if part is not getattr(Parts, name):
+                values[name] = f"{getattr(part, '__module__', '')}.{getattr(part, '__qualname__', repr(part))}"
+        return {"parts": values} if values else {}
