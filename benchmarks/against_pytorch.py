@@ -141,11 +141,11 @@ def time_ours(args):
     import keras
     import tensorflow as tf
 
-    from lts_keras import LTS
+    from lts_keras.models.variants import make_lts
 
     tf.config.threading.set_intra_op_parallelism_threads(args.threads)
     tf.config.threading.set_inter_op_parallelism_threads(args.threads)
-    model = LTS(locator=args.locator)
+    model = make_lts(locator=args.locator)
     values = [(variable, variable.numpy()) for variable in model.variables]
 
     def forward(image, token_ids):

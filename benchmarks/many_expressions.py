@@ -19,7 +19,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 import tensorflow as tf
 
-from lts_keras import LTS
+from lts_keras.models.variants import make_lts
 
 SHARE_TARGET = 0.25
 DIFFERENCE_TARGET = 1e-4
@@ -46,7 +46,7 @@ def main(argv=None):
 
 def race(args):
     rng = np.random.default_rng(0)
-    model = LTS(locator=args.locator)
+    model = make_lts(locator=args.locator)
     image = tf.constant(rng.random((1, args.size, args.size, 3), "float32"))
     token_ids = tf.constant(rng.integers(1, 9000, (args.expressions, 15)).astype("int32"))
     index = tf.zeros(args.expressions, tf.int32)

@@ -129,7 +129,7 @@ def compare(args, run_peer):
     Returns:
         dict of the two differences.
     """
-    from lts_keras import LTS
+    from lts_keras.models.variants import make_lts
 
     def theirs(values, *flags):
         np.savez(inputs, **values)
@@ -140,7 +140,7 @@ def compare(args, run_peer):
         weights, inputs, outputs = (Path(folder) / f"{name}.npz" for name in ("weights", "inputs", "outputs"))
         option = ["--locator", args.locator]
         run_peer("init", weights, inputs, "--size", args.size, "--batch", args.batch, *option)
-        model = LTS(locator=args.locator, trainable_backbone="all", dropout=0.0)
+        model = make_lts(locator=args.locator, trainable_backbone="all", dropout=0.0)
         load_arrays(model, read(weights))
         values, result = read(inputs), {}
         for mode, ours, names, flags in (

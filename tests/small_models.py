@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from lts_keras import LTS
+from lts_keras.models.variants import make_lts
 
 WORDS = ("the", "left", "right", "red", "blue", "dog", "man", "circle")
 
@@ -31,7 +31,7 @@ def small_model(seed=0, **arguments):
         "trainable_backbone": "all",
         "threshold": 0.5,
     }
-    model = LTS(backbone=backbone, **(options | arguments))
+    model = make_lts(backbone=backbone, **(options | arguments))
     random = np.random.default_rng(seed)
     for weight in model.weights:
         # Fresh batch norms and biases would make every model much the same function.

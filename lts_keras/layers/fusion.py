@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from lts_keras.layers.conv_block import ConvBlock, DenseBlock
+from lts_keras.layers.coordinates import NUM_COORDINATES, append_coordinates
 from lts_keras.layers.resize import upsample
 
 __all__ = ["Fusion"]
@@ -22,6 +23,7 @@ class Fusion(keras.layers.Layer):
         joint_dim: int. Width of the product of equation 5. Defaults to `1024`.
         fusion_dim: int. Width of each half of equation 7. Defaults to `512`.
         use_sentence: bool. `False` leaves the sentence out of equation 5 (table 2, "fusion" off). Defaults to `True`.
+        coordinates: bool. Joins eight channels of position to each map; not in the paper. Defaults to `False`.
 
     Call arguments:
         maps: dict of float tensors `c3`, `c4`, `c5` at strides 8, 16, 32.
@@ -34,11 +36,12 @@ class Fusion(keras.layers.Layer):
      - Jing et al., "Locate then Segment", CVPR 2021, section 3.1.
     """
 
-    def __init__(self, joint_dim=1024, fusion_dim=512, use_sentence=True, **kwargs):
+    def __init__(self, joint_dim=1024, fusion_dim=512, use_sentence=True, coordinates=False, **kwargs):
         super().__init__(**kwargs)
         self.joint_dim = joint_dim
         self.fusion_dim = fusion_dim
         self.use_sentence = use_sentence
+        self.coordinates = coordinates
         policy = self.dtype_policy
         self.c5_projection = ConvBlock(joint_dim, dtype=policy, name="c5_projection")
         if use_sentence:
@@ -50,8 +53,9 @@ class Fusion(keras.layers.Layer):
 
     def build(self, maps_shape, sentence_shape):
         """Makes the variables; only channels matter."""
+        extra = NUM_COORDINATES if self.coordinates else 0
         for name in ("c3", "c4", "c5"):
-            getattr(self, f"{name}_projection").build((None, None, None, maps_shape[name][-1]))
+            getattr(self, f"{name}_projection").build((None, None, None, maps_shape[name][-1] + extra))
         if self.use_sentence:
             self.sentence_projection.build((None, sentence_shape[-1]))
         self.fused1_projection.build((None, None, None, self.joint_dim))
@@ -59,6 +63,7 @@ class Fusion(keras.layers.Layer):
         self.built = True
 
     def call(self, maps, sentence, training=None):
+        maps = self._with_positions(maps)
         fused = self._equation_5(self.c5_projection(maps["c5"], training=training), sentence, training)
         for fused_projection, visual_projection, visual in (
             (self.fused1_projection, self.c4_projection, maps["c4"]),
@@ -79,6 +84,7 @@ class Fusion(keras.layers.Layer):
             `(batch, height / 16, width / 16, fusion_dim)`, the image's term of `fused2_projection`; `visual`
             `(batch, height / 8, width / 8, fusion_dim)`, the right half of equation 7.
         """
+        maps = self._with_positions(maps)
         c4 = self.c4_projection(maps["c4"], training=training)
         return {
             "c5": self.c5_projection(maps["c5"], training=training),
@@ -102,6 +108,9 @@ class Fusion(keras.layers.Layer):
         term = upsample(self.fused2_projection.convolve_part(fused, first_channel=0))
         return self.fused2_projection.activate(term + features["c4"], training=training)
 
+    def _with_positions(self, maps):
+        return {name: append_coordinates(maps[name]) for name in ("c3", "c4", "c5")} if self.coordinates else maps
+
     def _equation_5(self, c5, sentence, training):
         if not self.use_sentence:
             return c5
@@ -115,4 +124,5 @@ class Fusion(keras.layers.Layer):
             "joint_dim": self.joint_dim,
             "fusion_dim": self.fusion_dim,
             "use_sentence": self.use_sentence,
+            "coordinates": self.coordinates,
         }

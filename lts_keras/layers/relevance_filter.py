@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from lts_keras.layers.locator import Locator
 from lts_keras.layers.resize import upsample
 
 __all__ = ["RelevanceFilter", "SharedFilter", "WordFilter"]
@@ -35,7 +36,7 @@ def _chain(prior, responses):
     return prior
 
 
-class _Filter(keras.layers.Layer):
+class _Filter(Locator):
     """A locator that scores each position with kernels.
 
     Children have `make_kernels(sentence, words, token_ids)`, which gives float32 `(batch, channels, filters)`.
@@ -48,14 +49,7 @@ class _Filter(keras.layers.Layer):
         """The same on the halves of `fused`, without concatenating them and the left one still at stride 16.
 
         The dot product over a concatenation is the sum over its parts, and it commutes with nearest upsampling.
-
-        Args:
-            joint: Float tensor `(batch, height / 2, width / 2, c)`.
-            visual: Float tensor `(batch, height, width, channels - c)`.
-            sentence, words, token_ids, training: as for `call`.
-
-        Returns:
-            Float32 logits of shape `(batch, height, width, 1)`.
+        Arguments and result as in `Locator`.
         """
         kernels = self.make_kernels(sentence, words, token_ids)
         width = joint.shape[-1]
@@ -81,6 +75,10 @@ class _Filter(keras.layers.Layer):
 
     def compute_output_spec(self, fused, *_, **__):
         return keras.KerasTensor((*fused.shape[:-1], 1), dtype="float32")
+
+    def get_config(self):
+        # Without it, Keras makes the config of the arguments, and fails where the dtype is a policy object.
+        return super().get_config()
 
 
 @keras.saving.register_keras_serializable(package="lts_keras")

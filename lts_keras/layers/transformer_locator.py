@@ -6,8 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from lts_keras.layers.locator import Locator
 from lts_keras.layers.relevance_filter import RelevanceFilter
-from lts_keras.layers.resize import upsample
 
 __all__ = ["TransformerLocator", "sine_positions"]
 
@@ -40,11 +40,12 @@ def sine_positions(height, width, channels):
 
 
 @keras.saving.register_keras_serializable(package="lts_keras")
-class TransformerLocator(keras.layers.Layer):
+class TransformerLocator(Locator):
     """One post-norm decoder layer over all positions, with the sentence as its memory of one token (equation 9).
 
     Fixed positions are added to the queries and keys of each attention, not to the values. Since the memory has one
-    token, cross-attention adds the same vector at every position: a property of the paper.
+    token, cross-attention adds the same vector at every position: a property of the paper. Attention mixes all
+    positions, so the halves of `fused` are joined (`Locator.locate`).
 
     Args:
         num_heads: int. Defaults to `4`.
@@ -124,11 +125,6 @@ class TransformerLocator(keras.layers.Layer):
         x = self.feed_forward_norm(x + self.drop(self.feed_forward_out(hidden), training=training))
         prior = ops.cast(ops.reshape(self.score(x), (-1, height, width, 1)), "float32")
         return self.filters.filter_again(prior, fused, sentence) if self.num_filters > 1 else prior
-
-    def locate(self, joint, visual, sentence, words=None, token_ids=None, training=None):
-        """The same on the halves of `fused`: attention mixes all positions, so they are joined here."""
-        fused = ops.concatenate([upsample(joint), visual], axis=-1)
-        return self.call(fused, sentence, training=training)
 
     def compute_output_shape(self, fused_shape, *_, **__):
         return (*fused_shape[:-1], 1)

@@ -4,8 +4,8 @@ import zipfile
 
 from lts_keras.config.errors import ConfigError
 from lts_keras.models.backbones import make_backbone
-from lts_keras.models.lts import LTS
 from lts_keras.models.refiner import Refiner
+from lts_keras.models.variants import make_lts
 from lts_keras.weights.darknet import load_darknet
 from lts_keras.weights.glove import load_glove
 
@@ -31,7 +31,7 @@ def model_from_config(config, vocabulary, progress=print):
     if options.refiner_channels:
         return Refiner(options.refiner_channels, options.aspp_dim, options.aspp_rates)
     arguments = options.model_dump(exclude={"backbone", "backbone_learning_rate_multiplier", "refiner_channels"})
-    model = LTS(
+    model = make_lts(
         vocabulary=vocabulary,
         backbone=make_backbone(config.weights.backbone) if options.backbone == "file" else options.backbone,
         **arguments,

@@ -7,66 +7,72 @@ The paper's symbols and the names used here: I `image`, X `token_ids`, F_v1 F_v2
 import keras
 from keras import ops
 
-from lts_keras.layers.coordinates import NUM_COORDINATES, append_coordinates
 from lts_keras.layers.fusion import Fusion
-from lts_keras.layers.relevance_filter import RelevanceFilter, SharedFilter, WordFilter
+from lts_keras.layers.locator import call_with, join_halves, locate
+from lts_keras.layers.relevance_filter import RelevanceFilter
 from lts_keras.layers.segmentation_head import SegmentationHead
 from lts_keras.layers.sentence_encoder import SentenceEncoder
-from lts_keras.layers.transformer_locator import TransformerLocator
+from lts_keras.losses import lts_losses
+from lts_keras.metrics import lts_metrics
 from lts_keras.models import preset
-from lts_keras.models.backbones import backbone_channels, make_backbone
+from lts_keras.models.backbones import make_backbone
+from lts_keras.models.boxes import build_boxes, check_box
+from lts_keras.models.freezing import restore_flags
+from lts_keras.models.synchronization import synchronize_batch_norm
+from lts_keras.models.three_maps import with_three_maps
 from lts_keras.prediction.predictor import Predictor
 
-__all__ = ["LTS"]
+__all__ = ["BOXES", "LTS"]
 
-LOCATORS = ("filter", "word_filter", "transformer", None)
+BOXES = ("backbone", "sentence_encoder", "fusion", "locator", "segmentation_head")
+VOCABULARY_SIZE = 9000
+"""Rows of the embedding of a model without a vocabulary."""
 
 
 @keras.saving.register_keras_serializable(package="lts_keras")
 class LTS(keras.Model):
     """Referring image segmentation: an image and token ids in, the logits of a mask and of a position prior out.
 
-    The model has two halves. `encode_image` computes everything that the image alone decides; `segment` adds a
-    sentence. Several sentences on one image pay the first half once, in training as in serving.
+    The model is made of the five boxes of figure 2, each a layer that is built outside and injected; `None` stands
+    for the paper's. `lts_keras.models.variants` makes every row of the paper's tables.
+
+    It has two halves. `encode_image` computes everything that the image alone decides; `segment` adds a sentence.
+    Several sentences on one image pay the first half once, in training as in serving.
 
     Args:
-        vocabulary_size: int. Rows of the embedding, with 0 (padding) and 1 (unknown); ignored where `vocabulary` is
-            given. Defaults to `9000`.
-        vocabulary: sequence of str, the words of ids 2, 3, ... Needed to predict from strings. Defaults to `None`.
-        backbone: `"darknet53"`, a name in `keras.applications`, or a `keras.Model` with maps at strides 8, 16, 32.
-        extra_convs: bool. Whether Darknet's c5 passes the six YOLO head convolutions. Defaults to `True`.
-        trainable_backbone: `"last_two"` (convolutions), `"none"` or `"all"`. Frozen batch norm infers.
+        backbone: `keras.Model` or layer with maps at strides 8, 16, 32, from RGB in 0..1, see `make_backbone`. It
+            trains as it was given. Defaults to Darknet-53 with the six further convolutions, all but the last two
+            frozen.
+        sentence_encoder: layer from token ids to `(sentence, words)`, or `sentence` alone. Defaults to
+            `SentenceEncoder`.
+        fusion: layer with `encode_image`, `fuse` and `fusion_dim`, the width of each half. Defaults to `Fusion`.
+        locator: `Locator`, or any layer with `call(fused, sentence)`; `NoLocator` for none. Defaults to
+            `RelevanceFilter`.
+        segmentation_head: layer with `call(features, prior)`; `PriorUpsampler` makes the prior the mask. Defaults to
+            `SegmentationHead`.
+        vocabulary: sequence of str, the words of ids 2, 3, ...; 0 is padding, 1 the unknown word. Needed to predict
+            from strings. Without it the default embedding has 9000 rows. Defaults to `None`.
         image_size: int, pixels, a multiple of 32. Side of the letterbox that predictions use. Defaults to `416`.
         max_tokens: int. Where predictions cut a sentence. Defaults to `15`.
         threshold: float. Probability above which a pixel belongs to the mask. Defaults to `0.25`.
-        embedding_dim: int. Defaults to `300`.
-        trainable_embedding: bool. Defaults to `True`.
-        gru_units: int. Units per direction. Defaults to `512`.
-        gru_merge: `"concat"` or `"sum"` of the two directions. Defaults to `"concat"`.
-        joint_dim: int. Width of equation 5. Defaults to `1024`.
-        fusion_dim: int. Width of each half of equation 7; d_k is twice that. Defaults to `512`.
-        fusion: bool. `False` keeps the sentence out of equation 5 (table 2). Defaults to `True`.
-        locator: `"filter"` (equation 8), `"word_filter"` (table 5), `"transformer"` (equation 9), `None` (table 2:
-            no localization; the head gets no prior), or a layer with their `locate`.
-        num_filters: int, 1 to 3. Filters in a row (table 5); with the transformer it is the first (table 7). Defaults
-            to `1`.
-        num_heads: int. Of the transformer. Defaults to `4`.
-        feed_forward_dim: int. Of the transformer. Defaults to `1024`.
-        dropout: float. Of the transformer. Defaults to `0.1`.
-        segmentation: bool. `False` makes the upsampled prior the mask (table 2). Defaults to `True`.
-        aspp_dim: int. Channels of each ASPP branch. Defaults to `256`.
-        aspp_rates: sequence of int. Defaults to `(6, 12, 18)`.
-        coordinates: bool. Joins eight channels of position to c3, c4 and c5; not in the paper. Defaults to `False`.
+        synchronized_batch_norm: bool, whether batch statistics are taken over all replicas; `None`: where there is
+            more than one.
+        **kwargs: `name`, and `dtype`, which reaches the boxes that are made here; one that is given keeps its own.
 
     Call arguments:
         inputs: dict with `token_ids`, integers `(batch, tokens)`, or `(batch, K, tokens)` for K sentences on each
             image, and either `image`, float `(batch, height, width, 3)`, RGB in 0..1, sides multiples of 32, or the
-            maps of a frozen backbone, `c3`, `c4`, `c5`, computed before.
+            maps of a frozen backbone, `c3`, `c4`, `c5`, computed before. `expression_mask`, bool `(batch, K)`, is
+            optional: rows that are `False` only fill, nothing is computed for them, and their logits are zeros. Other
+            keys are passed over.
 
     Returns:
         dict of float32 logits: `mask` `(batch, height / 4, width / 4, 1)` and `prior`
         `(batch, height / 8, width / 8, 1)`, with a further axis K behind the batch for K sentences. Where there is no
         localization, `prior` is the mask averaged to its size.
+
+    Raises:
+        ValueError: for a box that cannot be used, naming the argument.
 
     Reference:
      - Jing et al., "Locate then Segment", CVPR 2021.
@@ -74,111 +80,69 @@ class LTS(keras.Model):
 
     def __init__(
         self,
-        vocabulary_size=9000,
+        backbone=None,
+        sentence_encoder=None,
+        fusion=None,
+        locator=None,
+        segmentation_head=None,
+        *,
         vocabulary=None,
-        backbone="darknet53",
-        extra_convs=True,
-        trainable_backbone="last_two",
         image_size=416,
         max_tokens=15,
         threshold=0.25,
-        embedding_dim=300,
-        trainable_embedding=True,
-        gru_units=512,
-        gru_merge="concat",
-        joint_dim=1024,
-        fusion_dim=512,
-        fusion=True,
-        locator="filter",
-        num_filters=1,
-        num_heads=4,
-        feed_forward_dim=1024,
-        dropout=0.1,
-        segmentation=True,
-        aspp_dim=256,
-        aspp_rates=(6, 12, 18),
-        coordinates=False,
+        synchronized_batch_norm=None,
         **kwargs,
     ):
         kwargs.setdefault("name", "lts")
         super().__init__(**kwargs)
-        if image_size % 32:
+        if image_size % 32 or image_size <= 0:
             raise ValueError(f"image_size must be a multiple of 32. Received: {image_size}")
-        if locator is None and not fusion:
-            raise ValueError("without a locator, fusion must be True: no sentence would enter the model")
+        boxes = (backbone, sentence_encoder, fusion, locator, segmentation_head)
+        for name, box in zip(BOXES, boxes, strict=True):
+            check_box(name, box)
         self.vocabulary = None if vocabulary is None else list(vocabulary)
-        self.vocabulary_size = vocabulary_size if vocabulary is None else len(self.vocabulary) + 2
-        self.extra_convs = extra_convs
-        self.trainable_backbone = trainable_backbone
         self.image_size = image_size
         self.max_tokens = max_tokens
         self.threshold = threshold
-        self.embedding_dim = embedding_dim
-        self.trainable_embedding = trainable_embedding
-        self.gru_units = gru_units
-        self.gru_merge = gru_merge
-        self.joint_dim = joint_dim
-        self.fusion_dim = fusion_dim
-        self.use_fusion = fusion
-        self.locator_argument = locator
-        self.num_filters = num_filters
-        self.num_heads = num_heads
-        self.feed_forward_dim = feed_forward_dim
-        self.dropout = dropout
-        self.use_segmentation = segmentation
-        self.aspp_dim = aspp_dim
-        self.aspp_rates = tuple(aspp_rates)
-        self.coordinates = coordinates
+        self.synchronized_batch_norm = synchronized_batch_norm
 
         policy = self.dtype_policy
-        self.backbone_argument = backbone
-        self.backbone = make_backbone(backbone, extra_convs=extra_convs, trainable=trainable_backbone)
-        self.sentence_encoder = SentenceEncoder(
-            self.vocabulary_size,
-            embedding_dim,
-            gru_units,
-            gru_merge,
-            trainable_embedding,
-            dtype=policy,
-            name="sentence_encoder",
-        )
-        self.fusion = Fusion(joint_dim, fusion_dim, use_sentence=fusion, dtype=policy, name="fusion")
-        self.locator = self._make_locator(locator)
-        if segmentation:
-            self.segmentation_head = SegmentationHead(aspp_dim, aspp_rates, dtype=policy, name="segmentation_head")
+        rows = VOCABULARY_SIZE if vocabulary is None else len(self.vocabulary) + 2
+        self.backbone = make_backbone(dtype=policy) if backbone is None else with_three_maps(backbone, "backbone")
+        self.sentence_encoder = sentence_encoder or SentenceEncoder(rows, dtype=policy, name="sentence_encoder")
+        self.fusion = fusion or Fusion(dtype=policy, name="fusion")
+        self.locator = locator or RelevanceFilter(dtype=policy, name="locator")
+        self.segmentation_head = segmentation_head or SegmentationHead(dtype=policy, name="segmentation_head")
+        if vocabulary is not None and self.vocabulary_size != rows:
+            raise ValueError(
+                f"sentence_encoder must have vocabulary_size={rows} for {rows - 2} words, padding and the unknown "
+                f"word. Received: {self.vocabulary_size}"
+            )
         self.build()
 
-    def _make_locator(self, locator):
-        options = {"dtype": self.dtype_policy, "name": "locator"}
-        if locator == "filter":
-            return RelevanceFilter(self.num_filters, **options)
-        if locator == "word_filter":
-            return WordFilter(**options)
-        if locator == "transformer":
-            return TransformerLocator(self.num_heads, self.feed_forward_dim, self.dropout, self.num_filters, **options)
-        if locator is None:
-            # With segmentation nothing stands for the prior; without it the features need one score per position.
-            return None if self.use_segmentation else SharedFilter(**options)
-        if isinstance(locator, keras.layers.Layer):
-            return locator
-        raise ValueError(f"locator must be one of {LOCATORS} or a layer. Received: {locator!r}")
+    @property
+    def vocabulary_size(self):
+        """Rows of the embedding, with 0 (padding) and 1 (unknown)."""
+        rows = VOCABULARY_SIZE if self.vocabulary is None else len(self.vocabulary) + 2
+        return getattr(self.sentence_encoder, "vocabulary_size", rows)
 
     def build(self, input_shape=None):
         """Makes all variables; done by the constructor, since no shape but the channels matters."""
-        if self.built:
+        if not self.built:
+            build_boxes(self)
+            synchronize_batch_norm(self, self.synchronized_batch_norm)
+            self.built = True
+
+    def get_build_config(self):
+        """Says that the model was built; see `build_from_config`."""
+        return {"built": True}
+
+    def build_from_config(self, config):
+        """Makes the variables of what a subclass added; the boxes have theirs since the constructor."""
+        if all(layer.built for layer in self._flatten_layers()):
             return
-        extra = NUM_COORDINATES if self.coordinates else 0
-        channels = backbone_channels(self.backbone)
-        maps_shape = {name: (None, None, None, count + extra) for name, count in channels.items()}
-        self.sentence_encoder.build((None, self.max_tokens))
-        sentence_shape = (None, self.sentence_encoder.width)
-        self.fusion.build(maps_shape, sentence_shape)
-        fused_shape = (None, None, None, 2 * self.fusion_dim)
-        if self.locator is not None and not self.locator.built:
-            self.locator.build(fused_shape, sentence_shape)
-        if self.use_segmentation:
-            self.segmentation_head.build(fused_shape, None if self.locator is None else (None, None, None, 1))
-        self.built = True
+        image = keras.Input((self.image_size, self.image_size, 3))
+        self({"image": image, "token_ids": keras.Input((self.max_tokens,), dtype="int32")})
 
     def encode_image(self, image, training=None):
         """Everything that the image alone decides.
@@ -194,11 +158,15 @@ class LTS(keras.Model):
 
     def encode_maps(self, maps, training=None):
         """As `encode_image`, from the backbone's maps `c3`, `c4`, `c5`."""
-        maps = {name: append_coordinates(value) if self.coordinates else value for name, value in maps.items()}
         features = self.fusion.encode_image(maps, training=training)
-        if self.use_segmentation:
-            features |= self.segmentation_head.encode_image(features["visual"], first_channel=self.fusion_dim)
+        if hasattr(self.segmentation_head, "encode_image"):
+            features |= self.segmentation_head.encode_image(features["visual"], first_channel=self.fusion.fusion_dim)
         return features
+
+    def encode_sentence(self, token_ids, training=None):
+        """Returns `(sentence, words)` of token ids `(K, tokens)`; `words` is `None` where the encoder gives none."""
+        outputs = call_with(self.sentence_encoder, token_ids, training=training)
+        return outputs if isinstance(outputs, tuple | list) else (outputs, None)
 
     def segment(self, features, token_ids, image_index=None, training=None):
         """Locates and segments what each sentence refers to.
@@ -215,21 +183,19 @@ class LTS(keras.Model):
         """
         if image_index is not None:
             features = {name: ops.take(value, image_index, axis=0) for name, value in features.items()}
-        sentence, words = self.sentence_encoder(token_ids, training=training)
+        sentence, words = self.encode_sentence(token_ids, training=training)
         joint = self.fusion.fuse(features, sentence, training=training)
-        prior = None
-        if self.locator is not None:
-            prior = self.locator.locate(
-                joint, features["visual"], sentence, words=words, token_ids=token_ids, training=training
-            )
-        if self.use_segmentation:
+        prior = locate(
+            self.locator, joint, features["visual"], sentence, words=words, token_ids=token_ids, training=training
+        )
+        if hasattr(self.segmentation_head, "refine"):
             mask = self.segmentation_head.refine(features, joint, prior, training=training)
         else:
-            _, height, width, _ = ops.shape(prior)
-            mask = ops.image.resize(prior, (2 * height, 2 * width), interpolation="bilinear")
+            fused = join_halves(joint, features["visual"])
+            mask = call_with(self.segmentation_head, fused, prior, training=training)
         if prior is None:
             prior = ops.average_pool(mask, 2)
-        return {"mask": mask, "prior": prior}
+        return {"mask": ops.cast(mask, "float32"), "prior": ops.cast(prior, "float32")}
 
     def call(self, inputs, training=None):
         token_ids = inputs["token_ids"]
@@ -239,48 +205,66 @@ class LTS(keras.Model):
             features = self.encode_maps({name: inputs[name] for name in ("c3", "c4", "c5")}, training=training)
         if len(token_ids.shape) == 2:
             return self.segment(features, token_ids, training=training)
-        _, count, tokens = ops.shape(token_ids)
-        batch = ops.shape(features["visual"])[0]
-        index = ops.repeat(ops.arange(batch), count)
-        outputs = self.segment(features, ops.reshape(token_ids, (-1, tokens)), image_index=index, training=training)
+        batch, count, tokens = ops.shape(token_ids)
+        rows, index = ops.reshape(token_ids, (-1, tokens)), ops.repeat(ops.arange(batch), count)
+        real = inputs.get("expression_mask")
+        if real is not None:
+            # Rows that only fill are left out and not masked: they would enter the statistics of batch norms.
+            (real,) = ops.nonzero(ops.reshape(real, (-1,)))
+            rows, index = ops.take(rows, real, axis=0), ops.take(index, real, axis=0)
+        outputs = self.segment(features, rows, image_index=index, training=training)
+        if real is not None:
+            outputs = {name: _spread(value, real, batch * count) for name, value in outputs.items()}
         return {name: ops.reshape(value, (-1, count, *ops.shape(value)[1:])) for name, value in outputs.items()}
 
+    def compile(
+        self, optimizer="auto", loss="auto", loss_weights=None, metrics=None, weighted_metrics="auto", **kwargs
+    ):
+        """As `keras.Model.compile`; what is `"auto"` is the paper's.
+
+        Args:
+            optimizer: `"auto"` is Adam at 1e-3.
+            loss: `"auto"` is equations 11-13, `lts_losses`, with its weights unless `loss_weights` are given.
+            loss_weights, metrics, **kwargs: as in Keras.
+            weighted_metrics: `"auto"` is `lts_metrics` at the model's threshold.
+        """
+        if loss == "auto":
+            paper = lts_losses()
+            loss, loss_weights = paper["loss"], loss_weights or paper["loss_weights"]
+        super().compile(
+            optimizer=keras.optimizers.Adam(1e-3) if optimizer == "auto" else optimizer,
+            loss=loss,
+            loss_weights=loss_weights,
+            metrics=metrics,
+            weighted_metrics=lts_metrics(self.threshold) if weighted_metrics == "auto" else weighted_metrics,
+            **kwargs,
+        )
+
+    def compile_from_config(self, config):
+        """Compiles as the saved model was."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.optimizer is not None:
+            self.optimizer.build(self.trainable_variables)
+
     def get_config(self):
-        backbone, locator = self.backbone_argument, self.locator_argument
         return super().get_config() | {
-            "vocabulary_size": self.vocabulary_size,
+            **{name: keras.saving.serialize_keras_object(getattr(self, name)) for name in BOXES},
             "vocabulary": self.vocabulary,
-            "backbone": _serialize(backbone),
-            "extra_convs": self.extra_convs,
-            "trainable_backbone": self.trainable_backbone,
             "image_size": self.image_size,
             "max_tokens": self.max_tokens,
             "threshold": self.threshold,
-            "embedding_dim": self.embedding_dim,
-            "trainable_embedding": self.trainable_embedding,
-            "gru_units": self.gru_units,
-            "gru_merge": self.gru_merge,
-            "joint_dim": self.joint_dim,
-            "fusion_dim": self.fusion_dim,
-            "fusion": self.use_fusion,
-            "locator": _serialize(locator),
-            "num_filters": self.num_filters,
-            "num_heads": self.num_heads,
-            "feed_forward_dim": self.feed_forward_dim,
-            "dropout": self.dropout,
-            "segmentation": self.use_segmentation,
-            "aspp_dim": self.aspp_dim,
-            "aspp_rates": list(self.aspp_rates),
-            "coordinates": self.coordinates,
+            "synchronized_batch_norm": self.synchronized_batch_norm,
         }
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
         config = dict(config)
-        for key in ("backbone", "locator"):
-            if isinstance(config.get(key), dict):
-                config[key] = keras.saving.deserialize_keras_object(config[key], custom_objects=custom_objects)
-        return cls(**config)
+        for name in BOXES:
+            if isinstance(config.get(name), dict):
+                config[name] = keras.saving.deserialize_keras_object(config[name], custom_objects=custom_objects)
+        model = cls(**config)
+        restore_flags(model)
+        return model
 
     def save_to_preset(self, folder):
         """Writes weights, configuration and vocabulary: all that predicting on a raw photo and string needs."""
@@ -296,5 +280,6 @@ class LTS(keras.Model):
         return Predictor(self)
 
 
-def _serialize(value):
-    return keras.saving.serialize_keras_object(value) if isinstance(value, keras.layers.Layer) else value
+def _spread(value, rows, count):
+    """Puts `(N, ...)` at N of `count` rows, zeros elsewhere."""
+    return ops.scatter(rows[:, None], value, (count, *ops.shape(value)[1:]))

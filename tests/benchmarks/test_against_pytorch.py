@@ -14,13 +14,13 @@ from benchmarks.peer_numbers import (
     relative_difference,
     train_step,
 )
-from lts_keras import LTS
 from lts_keras.layers.darknet import darknet53
+from lts_keras.models.variants import make_lts
 
 
 @pytest.fixture(scope="module")
 def model():
-    return LTS(
+    return make_lts(
         vocabulary_size=20,
         backbone=darknet53(width=2),
         trainable_backbone="all",

@@ -24,14 +24,16 @@ SCENES = {"kind": "scenes", "num_photos": {"train": 4, "val": 4, "testA": 2}, "p
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory):
     """A work directory with an untrained preset and answers made from the truth: right, shifted or empty."""
-    from lts_keras import LTS
+    from lts_keras.models.variants import make_lts
 
     workdir = tmp_path_factory.mktemp("evaluated")
     config = parse_config({"name": "page <b>", "data": {"sources": [SCENES]}, "evaluate": {"num_pictures": 6}})
     prepare(config, workdir)
     vocabulary = read_vocabulary(workdir / "data/vocabulary.txt")
     small = {"embedding_dim": 8, "gru_units": 8, "joint_dim": 16, "fusion_dim": 8, "aspp_dim": 8}
-    LTS(vocabulary=vocabulary, image_size=64, backbone="darknet_tiny", **small).save_to_preset(workdir / "train/preset")
+    make_lts(vocabulary=vocabulary, image_size=64, backbone="darknet_tiny", **small).save_to_preset(
+        workdir / "train/preset"
+    )
     scores, predictions = Scores(), []
     for path in find_shards(workdir / "data", ["val", "testA"]):
         for serialized in read_records(path):

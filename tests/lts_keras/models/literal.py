@@ -1,6 +1,6 @@
 """The equations as the paper writes them, on a model's own layers: the reference that the fast form is held against."""
 
-from lts_keras.layers.coordinates import append_coordinates
+from lts_keras.layers.locator import NoLocator
 
 
 def literal_forward(model, maps, token_ids, training=False):
@@ -9,12 +9,10 @@ def literal_forward(model, maps, token_ids, training=False):
     Returns:
         dict with the logits `mask` and `prior`, and `fused`.
     """
-    if model.coordinates:
-        maps = {name: append_coordinates(value) for name, value in maps.items()}
     sentence, words = model.sentence_encoder(token_ids, training=training)
     fused = model.fusion(maps, sentence, training=training)
     prior = None
-    if model.locator is not None:
+    if not isinstance(model.locator, NoLocator):
         prior = model.locator(fused, sentence, words=words, token_ids=token_ids, training=training)
-    mask = model.segmentation_head(fused, prior, training=training) if model.use_segmentation else None
+    mask = model.segmentation_head(fused, prior, training=training)
     return {"mask": mask, "prior": prior, "fused": fused}

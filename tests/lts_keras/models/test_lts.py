@@ -9,6 +9,7 @@ from lts_keras.layers.conv_block import ConvBlock
 from lts_keras.layers.relevance_filter import SharedFilter
 from lts_keras.losses import lts_losses
 from lts_keras.metrics import lts_metrics
+from lts_keras.models.variants import make_lts
 from lts_keras.weights import WeightsError
 from tests.lts_keras.models.literal import literal_forward
 
@@ -55,7 +56,7 @@ def small(**arguments):
         "feed_forward_dim": 12,
         "aspp_dim": 4,
     }
-    return LTS(**(defaults | arguments))
+    return make_lts(**(defaults | arguments))
 
 
 def batch(rng, count=3, size=64):
@@ -240,7 +241,7 @@ def test_a_locator_of_ones_own_can_be_injected(tmp_path):
     [
         ({"image_size": 100}, "multiple of 32. Received: 100"),
         ({"locator": "magic"}, "Received: 'magic'"),
-        ({"locator": None, "fusion": False}, "no sentence"),
+        ({"locator": None, "fusion": False}, "none would enter"),
     ],
 )
 def test_wrong_arguments_are_named(arguments, message):

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from lts_keras.data.schema import DataError
-from lts_keras.prediction.predictor import Predictor, predict_to_file
+from lts_keras.prediction.predictor import Predictor
 from tests.small_models import photo_bytes, small_model
 
 
@@ -88,15 +88,3 @@ def test_photo_above_the_limit_is_refused(model):
 def test_model_without_vocabulary_has_no_predictor():
     with pytest.raises(ValueError, match="no vocabulary"):
         small_model(vocabulary=None, vocabulary_size=10).predictor()
-
-
-def test_predict_to_file_writes_the_overlay_and_says_what_it_found(model, tmp_path, capsys):
-    model.save_to_preset(tmp_path / "preset")
-    (tmp_path / "photo.jpg").write_bytes(photo_bytes(90, 120))
-    found = predict_to_file(tmp_path / "preset", tmp_path / "photo.jpg", ["the dog", "red"], tmp_path / "overlay.png")
-    assert len(found) == 2
-    with Image.open(tmp_path / "overlay.png") as overlay:
-        assert overlay.size == (120, 90)
-    printed = capsys.readouterr().out
-    assert "'the dog': score 0." in printed
-    assert str(tmp_path / "overlay.png") in printed

@@ -1,0 +1,79 @@
+import re
+
+import pytest
+from PIL import Image
+
+from lts_keras.commands import cli
+from lts_keras.commands.predict import predict_to_file
+from tests.conftest import run_python
+from tests.small_models import photo_bytes, small_model
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory):
+    """A folder with a preset, a work directory around another, and a photo of 80 x 60 pixels."""
+    folder = tmp_path_factory.mktemp("predict")
+    small_model().save_to_preset(folder / "preset")
+    small_model().save_to_preset(folder / "work" / "train" / "preset")
+    (folder / "photo.jpg").write_bytes(photo_bytes(60, 80))
+    return folder
+
+
+def predict(shelf, *words):
+    return cli.main(["predict", "--image", str(shelf / "photo.jpg"), *map(str, words)])
+
+
+def test_predict_to_file_writes_the_overlay_and_says_what_it_found(shelf, tmp_path, capsys):
+    found = predict_to_file(shelf / "preset", shelf / "photo.jpg", ["the dog", "red"], tmp_path / "overlay.png")
+    assert len(found) == 2 and Image.open(tmp_path / "overlay.png").size == (80, 60)
+    assert "'the dog': score" in capsys.readouterr().out
+
+
+def test_a_preset_needs_neither_configuration_nor_work_directory(shelf, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = ["--expression", "the dog", "--expression", "red", "--output", "answer.png"]
+    assert predict(shelf, "--preset", shelf / "preset", *words) == 0
+    told = capsys.readouterr().out
+    assert re.search(r"^'the dog': score 0\.\d+, box .*\n'red': score", told, re.M) and len(told.splitlines()) == 4
+    assert [path.name for path in tmp_path.iterdir()] == ["answer.png"]
+
+
+def test_the_form_by_configuration_answers_the_same(shelf, tmp_path, tiny_config, capsys):
+    words = ["--expression", "the dog", "--output", tmp_path / "answer.png"]
+    assert predict(shelf, "--preset", shelf / "preset", *words) == 0
+    by_preset = capsys.readouterr().out
+    assert predict(shelf, "--config", tiny_config, "--workdir", shelf / "work", *words) == 0
+    answer = [line for line in capsys.readouterr().out.splitlines() if line.startswith("'the dog'")]
+    assert answer and answer[0] in by_preset
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([], "give --preset alone, or --config and --workdir. Received: none of them"),
+        (["--preset", "{p}", "--workdir", "w"], "Received: --preset --workdir"),
+        (["--preset", "{p}", "--config", "c"], "Received: --preset --config"),
+        (["--config", "c"], "Received: --config"),
+        (["--workdir", "w"], "Received: --workdir"),
+        (["--preset", "nowhere"], "nowhere/model.json: no such file"),
+        (["--preset", "{p}", "model.threshold=0.4"], "model.threshold: the preset has decided this"),
+        (["--preset", "{p}", "seed=4"], "seed: the preset has decided this"),
+        (["--preset", "{p}", "--image", "no.jpg"], "no.jpg: cannot read the photo"),
+        (["--preset", "{p}", "--expression", " "], "must not be empty"),
+    ],
+)
+def test_what_a_user_can_mend_is_one_line(words, told, shelf, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert predict(shelf, "--expression", "a", *(word.format(p=shelf / "preset") for word in words)) == 2
+    message = capsys.readouterr().err
+    assert told in message and message.count("\n") == 1 and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "words", [["--expression", ""], ["--expression", "a", "--image", "no.jpg"], ["--expression", "a"]]
+)
+def test_a_wrong_question_is_told_before_tensorflow_is_there(words, shelf):
+    code = "import sys; from lts_keras.commands import cli; print(cli.main(sys.argv[1:]), 'tensorflow' in sys.modules)"
+    question = ["--preset", shelf / "nowhere", "--image", shelf / "photo.jpg"]
+    done = run_python("-c", code, "predict", *question, *words)
+    assert done.stdout.splitlines()[-1] == "2 False", done.stdout + done.stderr
