@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from lts_keras.commands.commandline import add_config_arguments, parse, run_command
+from lts_keras.commands.resolved import print_resolved
 from lts_keras.config.errors import ConfigError
 from lts_keras.config.read import load_config
 
@@ -86,6 +87,7 @@ def _compile(options):
             "serving_dir": options.serving_dir,
         },
     )
+    print_resolved(config, f"the parameter config of {options.output}")
     print(f"{options.output}: pipeline lts, image {options.image}")
 
 

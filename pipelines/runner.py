@@ -9,6 +9,7 @@ import sys
 import uuid
 from pathlib import Path
 
+from lts_keras.commands.resolved import print_resolved
 from lts_keras.utils.workdir import lock
 from pipelines import console
 from pipelines.stages import ALIVE, STAGES, failure_of
@@ -48,9 +49,8 @@ def run_pipeline(config, workdir, serving_dir=None):
             old.unlink()
         run_folder = workdir / "runs" / f"{datetime.datetime.now():%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
         with lock(run_folder / "alive"):
-            print(
-                f"{config.name}: {' -> '.join(STAGES)}\nin {_short(workdir)}, full log in {_short(run_folder)}/log.txt"
-            )
+            print(f"{config.name}: {' -> '.join(STAGES)}\nin {_short(workdir)}, full log: {_short(run_folder)}/log.txt")
+            print_resolved(config, f"{_short(workdir)}/config.yaml")
             _run_in_place(config, workdir, serving_dir, run_folder)
     metrics = json.loads((workdir / "evaluate" / "metrics.json").read_text(encoding="utf-8"))
     pushed = json.loads((workdir / "push" / "version.json").read_text(encoding="utf-8"))

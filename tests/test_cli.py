@@ -69,5 +69,6 @@ def test_the_resolved_configuration_is_printed_and_left_in_the_folder(tmp_path, 
     resolved = yaml.safe_load((tmp_path / "config.yaml").read_text())
     assert (resolved["seed"], resolved["name"], resolved["train"]["epochs"]) == (5, "mine", 2)
     printed = capsys.readouterr().out
-    assert "seed: 5" in printed and parse_config(resolved)
+    assert f"# configuration, the whole in {tmp_path}/config.yaml: differs from the defaults in\n" in printed
+    assert "\nseed: 5\n" in printed and "max_minutes" not in printed and parse_config(resolved)
     assert (tmp_path / "data/check/report.html").is_file() and not (tmp_path / "data/manifest.json").exists()

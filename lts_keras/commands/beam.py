@@ -10,8 +10,10 @@ import sys
 from pathlib import Path
 
 from lts_keras.commands.commandline import EXIT_CODES, add_config_arguments, run_command
+from lts_keras.commands.resolved import print_resolved
 from lts_keras.config.read import dump_config, load_config
 from lts_keras.data.prepare.beam import IN_PROCESS, prepare_with_beam
+from lts_keras.utils.files import atomic_write
 
 __all__ = ["main"]
 
@@ -35,8 +37,9 @@ def main(arguments=None):
 
 def _run(options, further):
     config = load_config(options.config, options.overrides)
-    print(dump_config(config), flush=True)
     workdir = options.workdir.absolute()
+    atomic_write(workdir / "config.yaml", dump_config(config))
+    print_resolved(config, workdir / "config.yaml")
     print(f"data: {prepare_with_beam(config, workdir, options.runner, further, check_only=options.check_only)}")
 
 

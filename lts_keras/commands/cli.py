@@ -6,19 +6,25 @@ import sys
 from pathlib import Path
 
 from lts_keras.commands.commandline import EXIT_CODES, add_config_arguments, parse, run_command
+from lts_keras.commands.inspect_path import inspect_path
+from lts_keras.commands.predict import check_question, predict_to_file, predict_with_preset
+from lts_keras.commands.resolved import print_resolved
+from lts_keras.config.errors import ConfigError
 from lts_keras.config.read import dump_config, load_config
+from lts_keras.utils.quiet import import_tensorflow
+from lts_keras.utils.workdir import open_workdir
 
 EXAMPLES = f"""examples:
   lts prepare  --config configs/quickstart.yaml --workdir runs/mine
   lts train    --config configs/quickstart.yaml --workdir runs/mine train.epochs=10
   lts evaluate --config configs/quickstart.yaml --workdir runs/mine
-  lts predict  --config configs/quickstart.yaml --workdir runs/mine \\
-               --image photo.jpg --expression "the left dog" --output overlay.png
+  lts predict  --preset runs/mine/train/preset --image photo.jpg --expression "the left dog" --output overlay.png
+  lts inspect  yolov3.weights
 
 {EXIT_CODES}
 """
 
-WHAT = "model: its parameters; weights, glove: what the files hold; data: augmented samples (default: model)"
+SUBJECTS = ("model", "weights", "glove", "data")
 
 
 def make_parser():
@@ -35,24 +41,39 @@ def make_parser():
     _command(commands, "train", "fit the model on the prepared data; goes on where it was interrupted")
     _command(commands, "evaluate", "measure at the photos' original size, every expression")
     _command(commands, "export", "write the SavedModel, its ONNX twin and the model card")
-    predict = _command(commands, "predict", "answer expressions on one photo with the trained model")
+    predict = _command(
+        commands,
+        "predict",
+        "answer expressions on one photo, with --preset or with what --config and --workdir trained",
+        required=False,
+    )
+    predict.add_argument("--preset", type=Path, metavar="DIR", help="folder of a trained model; needs nothing else")
     predict.add_argument("--image", type=Path, required=True, help="JPEG or PNG file")
     predict.add_argument(
         "--expression", action="append", required=True, help="what to look for; may be given several times"
     )
     predict.add_argument("--output", type=Path, default=Path("overlay.png"), help="PNG file (default: %(default)s)")
     _command(commands, "report", "write the page that shows the metrics and good and bad answers")
-    inspect = _command(commands, "inspect", "show the model, weight files or augmented samples of the data", False)
-    inspect.add_argument("what", nargs="?", choices=("model", "weights", "glove", "data"), default="model", help=WHAT)
-    add_config_arguments(inspect)
+    inspect = _command(
+        commands,
+        "inspect",
+        "show what a file or folder holds: Darknet weights, GloVe vectors, a preset, a SavedModel, an ONNX or .keras "
+        "file, prepared data; or, with --config and --workdir, the model (default), weights, glove or data of a "
+        "configuration",
+        required=False,
+        usage="lts inspect PATH | lts inspect [{" + ",".join(SUBJECTS) + "}] --config FILE --workdir DIR [a.b=c ...]",
+    )
+    inspect.set_defaults(subject=None)
     return parser
 
 
-def _command(commands, name, text, takes_config=True):
-    command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.", epilog=EXIT_CODES)
-    if takes_config:
-        add_config_arguments(command)
-    command.add_argument("--workdir", type=Path, required=True, metavar="DIR", help="everything is written below it")
+def _command(commands, name, text, required=True, **settings):
+    described = f"{text[0].upper()}{text[1:]}."
+    command = commands.add_parser(name, help=text, description=described, epilog=EXIT_CODES, **settings)
+    add_config_arguments(command, required=required)
+    command.add_argument(
+        "--workdir", type=Path, required=required, metavar="DIR", help="everything is written below it"
+    )
     command.add_argument("--verbose", action="store_true", help="show the traceback of a failure")
     return command
 
@@ -67,15 +88,32 @@ def main(arguments=None):
 
 
 def _run(options):
-    from lts_keras.utils.workdir import open_workdir
-
+    if options.command == "predict":
+        check_question(options)
+    if options.command == "predict" and options.preset:
+        return predict_with_preset(options)
+    if options.command == "inspect" and _names_a_path(options):
+        return inspect_path(options.subject)
     config = load_config(options.config, options.overrides)
     with open_workdir(options.workdir, dump_config(config)) as workdir:
-        from lts_keras.utils.quiet import import_tensorflow
-
-        print(f"# {options.command} in {workdir}, resolved configuration:\n{dump_config(config)}", flush=True)
+        print(f"# {options.command} in {workdir}")
+        print_resolved(config, workdir / "config.yaml")
         import_tensorflow()
         _COMMANDS[options.command](config, workdir, options)
+
+
+def _names_a_path(options):
+    """Whether `lts inspect` was given a path; raises `ConfigError` for what is neither that nor the form by config."""
+    if options.config and options.workdir and options.subject in (None, *SUBJECTS):
+        options.subject = options.subject or "model"
+        return False
+    if options.subject and not (options.config or options.workdir or options.overrides):
+        return True
+    given = " ".join(filter(None, [options.subject, options.config and "--config", options.workdir and "--workdir"]))
+    raise ConfigError(
+        f"give the path of a file or folder alone, or --config and --workdir with one of {', '.join(SUBJECTS)}. "
+        f"Received: {given or 'nothing'}"
+    )
 
 
 def _prepare(config, workdir, options):
@@ -106,8 +144,6 @@ def _export(config, workdir, options):
 
 
 def _predict(config, workdir, options):
-    from lts_keras.commands.predict import predict_to_file
-
     predict_to_file(workdir / "train" / "preset", options.image, options.expression, options.output)
 
 
@@ -118,14 +154,14 @@ def _report(config, workdir, options):
 
 
 def _inspect(config, workdir, options):
-    if options.what == "data":
+    if options.subject == "data":
         from lts_keras.commands.inspect_data import inspect_data
 
         inspect_data(config, workdir)
     else:
         from lts_keras.commands import inspect_model
 
-        getattr(inspect_model, f"inspect_{options.what}")(config, workdir)
+        getattr(inspect_model, f"inspect_{options.subject}")(config, workdir)
 
 
 _COMMANDS = {

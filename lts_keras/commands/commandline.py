@@ -12,20 +12,24 @@ __all__ = ["add_config_arguments", "is_users", "one_line", "parse", "run_command
 EXIT_CODES = "exit codes: 0 done, 1 failed, 2 wrong use, configuration or data"
 
 
-def add_config_arguments(parser, default=None):
+def add_config_arguments(parser, default=None, required=True):
     """Adds `--config` and `a.b=c` overrides.
 
     Args:
         parser: `argparse.ArgumentParser`.
-        default: path used where `--config` is not given; required if `None`.
+        default: path used where `--config` is not given.
+        required: bool. Whether `--config` must be given where there is no default.
     """
     text = "YAML file of differences from the defaults" + (f" (default: {default})" if default else "")
-    parser.add_argument("--config", type=Path, required=default is None, default=default, metavar="FILE", help=text)
+    required = required and default is None
+    parser.add_argument("--config", type=Path, required=required, default=default, metavar="FILE", help=text)
     parser.add_argument("overrides", nargs="*", metavar="a.b=c", help="values that replace those of the file")
 
 
 def parse(parser, arguments=None):
     """Parses; unlike argparse alone, takes overrides anywhere behind the command.
+
+    A command that sets the default `subject=None` takes one further word anywhere, without `=` or the path of a file.
 
     Returns:
         The namespace.
@@ -35,6 +39,9 @@ def parse(parser, arguments=None):
     """
     options, rest = parser.parse_known_args(arguments)
     words = [*getattr(options, "overrides", []), *rest]
+    if hasattr(options, "subject"):
+        options.subject = next((w for w in words if not w.startswith("-") and ("=" not in w or Path(w).exists())), None)
+        options.overrides = words = [word for word in words if word != options.subject]
     wrong = [word for word in words if word.startswith("-") or "=" not in word or not hasattr(options, "overrides")]
     if wrong:
         parser.error(f"unknown arguments: {' '.join(wrong)}")

@@ -69,14 +69,15 @@ def model_table(model):
     """Returns the parameters of an `LTS` by part, as a `rich` table."""
     table = Table(title=f"{model.name}: {model.backbone.name}, {model.image_size} x {model.image_size} pixels")
     table.add_column("part")
+    table.add_column("class")
     for column in ("parameters", "trainable", "frozen"):
         table.add_column(column, justify="right")
     for name in PARTS:
         part = getattr(model, name, None)
         if part is not None:
-            _add_counts(table, name, count_parameters(part))
+            _add_counts(table, name, part)
     table.add_section()
-    _add_counts(table, "all", count_parameters(model))
+    _add_counts(table, "all", model)
     return table
 
 
@@ -164,9 +165,9 @@ def _maps_table(path):
     return Group(f"{path}: {model.name}, {count_parameters(model)[0]:,} parameters", table)
 
 
-def _add_counts(table, name, counts):
-    total, trainable = counts
-    table.add_row(name, f"{total:,}", f"{trainable:,}", f"{total - trainable:,}")
+def _add_counts(table, name, layer):
+    total, trainable = count_parameters(layer)
+    table.add_row(name, type(layer).__name__, f"{total:,}", f"{trainable:,}", f"{total - trainable:,}")
 
 
 def _vocabulary(workdir):
@@ -181,4 +182,5 @@ def _required(path, key):
 
 
 def _print(renderable):
-    Console().print(renderable, soft_wrap=False)
+    # Words are shown as they are, brackets and colons too.
+    Console(markup=False, emoji=False, highlight=False).print(renderable, soft_wrap=False)

@@ -1,10 +1,52 @@
-"""`lts predict`: expressions on one photo, answered by a preset."""
+"""`lts predict`: expressions on one photo, answered by a preset. TensorFlow comes after all that can be checked."""
 
+from lts_keras.commands.resolved import print_resolved
+from lts_keras.config.errors import ConfigError
+from lts_keras.config.read import parse_config
 from lts_keras.evaluation.pictures import write_overlay
-from lts_keras.models.lts import LTS
 from lts_keras.prediction.question import check_expressions, read_photo, view_photo
+from lts_keras.utils.quiet import import_tensorflow
+from lts_keras.weights import WeightsError
 
-__all__ = ["predict_to_file"]
+__all__ = ["check_question", "predict_to_file", "predict_with_preset"]
+
+WITH_PRESET = ("evaluate.threshold",)
+"""Keys that mean something where a preset has decided all others."""
+
+
+def check_question(options):
+    """Checks what a user gave to `lts predict`, without TensorFlow.
+
+    Raises:
+        ConfigError: neither a preset nor configuration and work directory, or both.
+        DataError: an empty expression, or a photo that cannot be read.
+        WeightsError: no preset lies there.
+    """
+    given = [name for name in ("preset", "config", "workdir") if getattr(options, name)]
+    if given not in (["preset"], ["config", "workdir"]):
+        received = " ".join(f"--{name}" for name in given) or "none of them"
+        raise ConfigError(f"give --preset alone, or --config and --workdir. Received: {received}")
+    check_expressions(options.expression)
+    view_photo(options.image)
+    described = (options.preset or options.workdir / "train" / "preset") / "model.json"
+    if not described.is_file():
+        raise WeightsError(f"{described}: no such file; a preset is what `lts train` leaves in train/preset")
+
+
+def predict_with_preset(options):
+    """Runs `lts predict --preset`: no configuration, no work directory.
+
+    Raises:
+        ConfigError: an override of something that the preset has decided.
+        WeightsError: the preset is missing or damaged.
+    """
+    for override in options.overrides:
+        key = override.partition("=")[0].strip()
+        if key not in WITH_PRESET:
+            raise ConfigError(f"{key}: the preset has decided this; with --preset only {', '.join(WITH_PRESET)} counts")
+    config = parse_config({}, options.overrides)
+    print_resolved(config, f"{options.preset}/model.json")
+    predict_to_file(options.preset, options.image, options.expression, options.output)
 
 
 def predict_to_file(preset, image, expressions, output):
@@ -18,8 +60,15 @@ def predict_to_file(preset, image, expressions, output):
 
     Returns:
         List of `Prediction`.
+
+    Raises:
+        DataError: an empty expression, or a photo that cannot be read.
+        WeightsError: the preset is missing or damaged.
     """
     expressions, photo = check_expressions(expressions), view_photo(image)
+    import_tensorflow()
+    from lts_keras.models.lts import LTS
+
     predictions = LTS.from_preset(preset).predictor().predict_many(read_photo(image)[1], expressions)
     write_overlay(output, photo, expressions, predictions)
     return predictions

@@ -18,7 +18,7 @@ def test_help_names_every_command_and_the_exit_codes(capsys):
     assert all(word in text for word in ("run", "compile", "rollback", "quickstart", "exit codes"))
 
 
-def test_compile_writes_every_stage_with_the_resolved_configuration_and_the_volume(tmp_path, repo):
+def test_compile_writes_every_stage_with_the_resolved_configuration_and_the_volume(tmp_path, repo, capsys):
     output = tmp_path / "pipeline.yaml"
     words = ["compile", "train.epochs=3", "--config", str(repo / "configs/quickstart.yaml"), "seed=9"]
     assert main([*words, "--output", str(output), "--image", "registry/lts:1", "--volume", "claim:/mnt"]) == 0
@@ -29,6 +29,8 @@ def test_compile_writes_every_stage_with_the_resolved_configuration_and_the_volu
     defaults = pipeline["root"]["inputDefinitions"]["parameters"]
     config = parse_config(yaml.safe_load(defaults["config"]["defaultValue"]))
     assert (config.name, config.train.epochs, config.seed) == ("quickstart", 3, 9)
+    told = capsys.readouterr().out
+    assert f"the whole in the parameter config of {output}: differs" in told and "seed: 9\n" in told
     mounts = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     assert len(mounts) == len(STAGES) and mounts["exec-train"]["pvcMount"][0]["mountPath"] == "/mnt"
 

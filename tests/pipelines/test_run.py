@@ -54,6 +54,9 @@ def test_the_console_tells_the_stages_in_order_and_ends_with_a_short_table(tiny_
     assert any(re.match(r"\d\d:\d\d \[train\] .*epoch 2/2", line) for line in lines), "training shows its progress"
     assert not any("KFP" in line or "INFO" in line for line in lines)
     assert any(line.startswith("scenes/val ") for line in lines)
+    resolved = [line for line in lines if line.startswith("# configuration, the whole in ")]
+    assert len(resolved) == 1 and f"{tiny_run}/config.yaml: differs from the defaults in" in resolved[0]
+    assert "name: tiny" in lines and not any("max_minutes" in line for line in lines), "the differences alone"
     paths = {line.split()[0]: line.split()[1] for line in lines[-3:]}
     assert set(paths) == {"overlay", "report", "served"} and all(os.path.exists(path) for path in paths.values())
 

@@ -35,6 +35,27 @@ def test_other_words_are_refused(parser, word, capsys):
     assert end.value.code == 2 and f"unknown arguments: {word}" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "subject", "overrides"),
+    [
+        (["go", "thing", "a.b=1"], "thing", ["a.b=1"]),
+        (["go", "--config", "f", "a.b=1", "--workdir", "w", "thing"], "thing", ["a.b=1"]),
+        (["go", "a.b=1"], None, ["a.b=1"]),
+        (["go"], None, []),
+    ],
+)
+def test_a_command_may_take_one_further_word(words, subject, overrides):
+    parser = argparse.ArgumentParser()
+    command = parser.add_subparsers(dest="command").add_parser("go")
+    add_config_arguments(command, required=False)
+    command.add_argument("--workdir")
+    command.set_defaults(subject=None)
+    options = parse(parser, words)
+    assert (options.subject, options.overrides) == (subject, overrides)
+    with pytest.raises(SystemExit):
+        parse(parser, ["go", "one", "two"])
+
+
 class Refused(RuntimeError):
     exit_code = 7
 

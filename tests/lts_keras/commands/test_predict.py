@@ -25,7 +25,8 @@ def predict(shelf, *words):
 
 def test_predict_to_file_writes_the_overlay_and_says_what_it_found(shelf, tmp_path, capsys):
     found = predict_to_file(shelf / "preset", shelf / "photo.jpg", ["the dog", "red"], tmp_path / "overlay.png")
-    assert len(found) == 2 and Image.open(tmp_path / "overlay.png").size == (80, 60)
+    with Image.open(tmp_path / "overlay.png") as picture:
+        assert len(found) == 2 and picture.size == (80, 60)
     assert "'the dog': score" in capsys.readouterr().out
 
 
