@@ -1,12 +1,14 @@
 """Checks the five boxes of an `LTS` and makes their variables."""
 
+import re
+
 import keras
 
 from lts_keras.layers.locator import NoLocator, call_with
 from lts_keras.layers.prior_upsampler import PriorUpsampler
 from lts_keras.models.three_maps import STRIDES
 
-__all__ = ["build_boxes", "check_box"]
+__all__ = ["build_boxes", "check_box", "serialize_box"]
 
 _METHODS = {"fusion": ("encode_image", "fuse", "fusion_dim")}
 
@@ -24,6 +26,15 @@ def check_box(name, box):
     missing = [method for method in _METHODS.get(name, ()) if not hasattr(box, method)]
     if missing:
         raise ValueError(f"{name} must have {', '.join(_METHODS[name])}. Received: {box!r}, without {missing}")
+
+
+def serialize_box(box):
+    """A box's class and config, without the shapes it was built for and what it was compiled with.
+
+    `build_boxes` builds it again. From the shapes, Keras would mark a layer without `build` as built, empty as it is.
+    """
+    config = keras.saving.serialize_keras_object(box)
+    return {key: value for key, value in config.items() if key not in ("build_config", "compile_config")}
 
 
 def build_boxes(model):
@@ -50,7 +61,7 @@ def build_boxes(model):
 
 def _sentence(model, token_ids):
     """Symbolic outputs of the sentence encoder, which is built by that."""
-    outputs = call_with(model.sentence_encoder, token_ids)
+    outputs = _ask("sentence_encoder", model.sentence_encoder, token_ids)
     sentence, words = outputs if isinstance(outputs, tuple | list) else (outputs, None)
     if len(sentence.shape) != 2 or sentence.shape[-1] is None:
         raise ValueError(f"sentence_encoder must give (batch, width) for each sentence. Received: {sentence.shape}")
@@ -59,7 +70,7 @@ def _sentence(model, token_ids):
 
 def _prior(model, fused, sentence, words, token_ids):
     """Symbolic output of the locator, which is built by that."""
-    prior = call_with(model.locator, fused, sentence, words=words, token_ids=token_ids)
+    prior = _ask("locator", model.locator, fused, sentence, words=words, token_ids=token_ids)
     if len(getattr(prior, "shape", ())) != 4 or prior.shape[-1] != 1:
         found = getattr(prior, "shape", prior)
         raise ValueError(f"locator must give logits (batch, height, width, 1). Received: {found}")
@@ -67,7 +78,17 @@ def _prior(model, fused, sentence, words, token_ids):
 
 
 def _build_head(model, fused, prior):
-    mask = call_with(model.segmentation_head, fused, prior)
+    mask = _ask("segmentation_head", model.segmentation_head, fused, prior)
     if len(getattr(mask, "shape", ())) != 4 or mask.shape[-1] != 1:
         found = getattr(mask, "shape", mask)
         raise ValueError(f"segmentation_head must give logits (batch, 2 * height, 2 * width, 1). Received: {found}")
+
+
+def _ask(name, box, *arguments, **optional):
+    """Calls a box on symbols, which builds it; what a box of one's own raises becomes one line."""
+    try:
+        return call_with(box, *arguments, **optional)
+    except Exception as error:
+        text = re.sub("\x1b\\[[0-9;]*m", "", str(error)).partition("Arguments received")[0]
+        reason = " ".join(text.split()) or type(error).__name__
+        raise ValueError(f"{name}: {type(box).__name__} cannot be called: {reason}") from error

@@ -51,9 +51,10 @@ def switch(layer, trainable):
 
 
 def restore_flags(layer):
-    """Freezes the variables of every part that says it is frozen; for a network that was made from its config.
+    """Freezes the variables of every part that says it is frozen.
 
-    Keras keeps the flag of each layer, but makes the variables of a frozen one trainable.
+    A layer made with `trainable=False`, or from the config of a frozen one, gets trainable variables from Keras, and a
+    model around it trains them.
     """
     if not layer.trainable:
         switch(layer, False)

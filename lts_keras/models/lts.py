@@ -16,7 +16,7 @@ from lts_keras.losses import lts_losses
 from lts_keras.metrics import lts_metrics
 from lts_keras.models import preset
 from lts_keras.models.backbones import make_backbone
-from lts_keras.models.boxes import build_boxes, check_box
+from lts_keras.models.boxes import build_boxes, check_box, serialize_box
 from lts_keras.models.freezing import restore_flags
 from lts_keras.models.synchronization import synchronize_batch_norm
 from lts_keras.models.three_maps import with_three_maps
@@ -132,6 +132,7 @@ class LTS(keras.Model):
             build_boxes(self)
             synchronize_batch_norm(self, self.synchronized_batch_norm)
             self.built = True
+            restore_flags(self)
 
     def get_build_config(self):
         """Says that the model was built; see `build_from_config`."""
@@ -143,6 +144,7 @@ class LTS(keras.Model):
             return
         image = keras.Input((self.image_size, self.image_size, 3))
         self({"image": image, "token_ids": keras.Input((self.max_tokens,), dtype="int32")})
+        restore_flags(self)
 
     def encode_image(self, image, training=None):
         """Everything that the image alone decides.
@@ -248,7 +250,7 @@ class LTS(keras.Model):
 
     def get_config(self):
         return super().get_config() | {
-            **{name: keras.saving.serialize_keras_object(getattr(self, name)) for name in BOXES},
+            **{name: serialize_box(getattr(self, name)) for name in BOXES},
             "vocabulary": self.vocabulary,
             "image_size": self.image_size,
             "max_tokens": self.max_tokens,
@@ -262,9 +264,7 @@ class LTS(keras.Model):
         for name in BOXES:
             if isinstance(config.get(name), dict):
                 config[name] = keras.saving.deserialize_keras_object(config[name], custom_objects=custom_objects)
-        model = cls(**config)
-        restore_flags(model)
-        return model
+        return cls(**config)
 
     def save_to_preset(self, folder):
         """Writes weights, configuration and vocabulary: all that predicting on a raw photo and string needs."""

@@ -51,7 +51,7 @@ def with_three_maps(network, origin):
     if not inputs or len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].shape[-1] != 3:
         shapes = [tuple(tensor.shape) for tensor in inputs or []]
         raise WeightsError(f"{origin}: a backbone has one input (batch, height, width, 3). Received: {shapes}")
-    maps = keras.tree.flatten(network.output)
+    maps = network.outputs
     shapes = probe(keras.Model(network.inputs, maps))
     size = _probe_size(network)
     if any(len(shape) != 4 for shape in shapes) or sorted(shape[1] for shape in shapes) != [
@@ -63,9 +63,15 @@ def with_three_maps(network, origin):
         )
     ordered = [tensor for _, tensor in sorted(zip(shapes, maps, strict=True), key=lambda pair: -pair[0][1])]
     named = dict(zip(STRIDES, ordered, strict=True))
-    if isinstance(network.output, dict) and all(network.output.get(name) is named[name] for name in STRIDES):
+    if _names_maps(network, named):
         return network
     return keras.Model(network.inputs[0], named, name=network.name)
+
+
+def _names_maps(network, named):
+    """Whether the network gives its maps by these names already."""
+    outputs = network.output if not isinstance(network, keras.Sequential) else None
+    return isinstance(outputs, dict) and all(outputs.get(name) is named[name] for name in STRIDES)
 
 
 def _as_graph(layer, origin):
