@@ -61,7 +61,10 @@ def test_the_console_tells_the_stages_in_order_and_ends_with_a_short_table(tiny_
     assert set(paths) == {"overlay", "report", "served"} and all(os.path.exists(path) for path in paths.values())
 
 
-def test_the_answer_over_grpc_is_left_as_a_picture(tiny_run):
+def test_the_typical_answer_over_grpc_is_left_as_a_picture(tiny_run):
+    console = (tiny_run / "console.txt").read_text()
+    told = re.search(r"asked the server about 50 new pictures; .*rank 25 of 50 by IoU \(quartiles .*\)", console)
+    assert told, console
     with Image.open(tiny_run / "demo/overlay.png") as picture:
         assert picture.width > 600
     with Image.open(tiny_run / "demo/photo.jpg") as photo:
