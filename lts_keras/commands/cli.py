@@ -1,6 +1,7 @@
 """`lts`: parses, then calls the library. TensorFlow is imported by the command that needs it."""
 
 import argparse
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from lts_keras.commands.predict import check_question, predict_to_file, predict_
 from lts_keras.commands.resolved import print_resolved
 from lts_keras.config.errors import ConfigError
 from lts_keras.config.read import dump_config, load_config
+from lts_keras.training.tf_config import read_tf_config
 from lts_keras.utils.quiet import import_tensorflow
 from lts_keras.utils.workdir import open_workdir
 
@@ -95,11 +97,20 @@ def _run(options):
     if options.command == "inspect" and _names_a_path(options):
         return inspect_path(options.subject)
     config = load_config(options.config, options.overrides)
-    with open_workdir(options.workdir, dump_config(config)) as workdir:
+    with _open(options, config) as workdir:
         print(f"# {options.command} in {workdir}")
         print_resolved(config, workdir / "config.yaml")
         import_tensorflow()
         _COMMANDS[options.command](config, workdir, options)
+
+
+def _open(options, config):
+    """The work directory, locked; on a further machine of a training it is the first one's, and stays as it is."""
+    if options.command == "train" and os.environ.get("TF_CONFIG"):
+        cluster = read_tf_config()
+        if cluster.own != cluster.chief:
+            return contextlib.nullcontext(options.workdir.absolute())
+    return open_workdir(options.workdir, dump_config(config))
 
 
 def _names_a_path(options):

@@ -1,17 +1,18 @@
 """Devices: one, several of one machine, or several machines; and whether a batch can be shared out among them."""
 
 import contextlib
-import json
 import os
 
 import tensorflow as tf
 
 from lts_keras.config.errors import ConfigError
+from lts_keras.training.tf_config import read_tf_config
+from lts_keras.training.workers import multi_worker_strategy
 
 __all__ = ["check_batch", "make_strategy", "num_workers"]
 
 
-def make_strategy(num_devices=None):
+def make_strategy(num_devices=None, progress=print):
     """The strategy to train under.
 
     With `TF_CONFIG` of more than one worker, MultiWorkerMirroredStrategy; on one device none (TensorFlow's default),
@@ -20,13 +21,18 @@ def make_strategy(num_devices=None):
 
     Args:
         num_devices: int. Replicas on this machine; all GPUs, or one processor, if `None`.
+        progress: function that takes a line of text; told what is waited for.
 
     Returns:
         `tf.distribute.Strategy`.
 
     Raises:
-        ConfigError: if the machine has fewer devices, or `TF_CONFIG` is not one.
+        ConfigError: if the machine has fewer devices, or `TF_CONFIG` is wrong.
+        TrainingError: not all workers came.
     """
+    if num_workers() > 1:
+        # Its workers must be joined before any device is used; it sets what it needs itself.
+        return multi_worker_strategy(progress=progress)
     gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
         # Else TensorFlow takes a GPU's whole memory, and nothing else runs there.
@@ -48,12 +54,12 @@ def make_strategy(num_devices=None):
 
 
 def num_workers():
-    """Number of workers that `TF_CONFIG` names; 1 without it. What is wrong with it, `make_strategy` says."""
-    try:
-        cluster = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
-        return max(1, sum(len(cluster.get(kind, ())) for kind in ("chief", "worker", "ps", "evaluator")))
-    except (ValueError, AttributeError, TypeError):
-        return 2  # Not readable: the strategy refuses it.
+    """Number of workers that `TF_CONFIG` names; 1 without it.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    return len(read_tf_config().addresses) if os.environ.get("TF_CONFIG") else 1
 
 
 def check_batch(batch_size, num_replicas):

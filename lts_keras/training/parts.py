@@ -35,7 +35,8 @@ def make_callbacks(config, folder, datasets, steps_per_epoch, progress=print):
 
     Args:
         config: `Config`.
-        folder: path, `train/` of the work directory; TensorBoard's log goes to `logs/` there.
+        folder: path, `train/` of the work directory, where TensorBoard's log goes to `logs/`; `None` on a further
+            machine, which writes nothing.
         datasets: `Datasets`.
         steps_per_epoch: int.
         progress: function that takes a line of text.
@@ -43,11 +44,12 @@ def make_callbacks(config, folder, datasets, steps_per_epoch, progress=print):
     Returns:
         List of Keras callbacks.
     """
-    options = config.train
-    callbacks = [
-        keras.callbacks.TensorBoard(folder / "logs", profile_batch=0, write_graph=False),
-        EpochLines(options.epochs, progress),
-    ]
+    options, callbacks = config.train, []
+    if folder:
+        callbacks += [
+            keras.callbacks.TensorBoard(folder / "logs", profile_batch=0, write_graph=False),
+            EpochLines(options.epochs, progress),
+        ]
     if options.ema:
         # Validation uses the averaged weights; training goes on with its own.
         callbacks.append(keras.callbacks.SwapEMAWeights(swap_on_epoch=False))

@@ -180,10 +180,11 @@ class RunState:
             NotFiniteError: a weight is not finite; the epochs before stay as they are.
             TrainingError: the epoch cannot be written, a full disk for example; the epochs before stay.
         """
-        arrays = _collect(model)
+        variables = _variables(model)
+        arrays = {name: np.asarray(variable.numpy()) for name, variable in variables.items()}
         bad = next((name for name, array in arrays.items() if not _is_finite(array)), None)
         if bad:
-            raise NotFiniteError(f"the weights of {bad.partition(':')[2]} are not finite", self.epochs)
+            raise NotFiniteError(f"the values of {variables[bad].path} are not finite", self.epochs)
         self._count_epoch(logs, processor_seconds)
         if not self.writes:
             return
@@ -256,17 +257,16 @@ class RunState:
 
 
 def _variables(model):
-    """All variables that decide how training goes on, by an unambiguous name: weights, seeds, optimizer."""
+    """All variables that decide how training goes on, weights, seeds and optimizer, by their place.
+
+    Not by their names: Keras numbers layers without a name through, so a second model in a process has other ones.
+    """
     groups = {"model": model.variables, "optimizer": model.optimizer.variables}
     return {
-        f"{group}{index:05d}:{variable.path}": variable
+        f"{group}{index:05d}": variable
         for group, variables in groups.items()
         for index, variable in enumerate(variables)
     }
-
-
-def _collect(model):
-    return {name: np.asarray(variable.numpy()) for name, variable in _variables(model).items()}
 
 
 def _is_finite(array):

@@ -12,13 +12,15 @@ import yaml
 
 from lts_keras.config.errors import ConfigError
 from lts_keras.data.text import read_vocabulary
+from lts_keras.training import worker_loop
 from lts_keras.training.callbacks import EndOfRun, FiniteLoss, KeepEpochs
 from lts_keras.training.datasets import count_steps
-from lts_keras.training.devices import check_batch, make_strategy
+from lts_keras.training.devices import check_batch, make_strategy, num_workers
 from lts_keras.training.errors import NotFiniteError, TrainingError
 from lts_keras.training.parts import Parts
 from lts_keras.training.run_record import write_run_record
 from lts_keras.training.run_state import deciding_values
+from lts_keras.training.workers import chief_first, is_chief
 from lts_keras.utils.files import atomic_folder, atomic_write, sweep
 
 __all__ = ["train"]
@@ -53,18 +55,20 @@ def train(config, workdir, progress=print, parts=None):
     options, parts = config.train, parts or Parts()
     data_dir, folder = Path(workdir) / "data", Path(workdir) / "train"
     steps = count_steps(config, data_dir)
-    strategy = make_strategy(options.num_devices)
+    strategy = make_strategy(options.num_devices, progress)
     _check_devices(options, strategy.num_replicas_in_sync)
-    state = parts.run_state(
-        folder,
-        deciding_values(config, data_dir) | parts.replaced(),
-        keep=options.keep_backups,
-        best_metric=options.best_metric,
-        best_mode=options.best_mode,
-        progress=progress,
-    )
-    if state.writes:
-        sweep(folder)
+    with chief_first(strategy):
+        state = parts.run_state(
+            folder,
+            deciding_values(config, data_dir) | parts.replaced(),
+            keep=options.keep_backups,
+            best_metric=options.best_metric,
+            best_mode=options.best_mode,
+            writes=is_chief(strategy),
+            progress=progress,
+        )
+        if state.writes:
+            sweep(folder)
     run = _Run(config, data_dir, folder, strategy, state, steps, parts, progress)
     reason = run.end_reason()
     if reason and run.preset_is_current():
@@ -155,7 +159,8 @@ class _Run:
 
     def _fit_once(self, datasets):
         options, progress = self.config.train, self.progress
-        own = self.parts.make_callbacks(self.config, self.folder, datasets, self.steps, progress)
+        folder = self.folder if self.state.writes else None
+        own = self.parts.make_callbacks(self.config, folder, datasets, self.steps, progress)
         arguments = {
             "epochs": options.epochs,
             "initial_epoch": self.state.epochs,
@@ -170,7 +175,10 @@ class _Run:
                 EndOfRun(self.state, options.max_minutes, options.early_stop_epochs, progress),
             ],
         }
-        self.model.fit(datasets.train, shuffle=False, verbose=0, **arguments)
+        if num_workers() > 1:
+            worker_loop.fit(self.model, datasets.train, strategy=self.strategy, **arguments)
+        else:
+            self.model.fit(datasets.train, shuffle=False, verbose=0, **arguments)
 
     def _roll_back(self, error, datasets):
         """Prepares the next try; raises `TrainingError` where no more are allowed."""
@@ -193,8 +201,13 @@ class _Run:
             state.restore(self.model, state.best_epoch)
             if self.config.train.ema:
                 self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
-        if not state.writes:
-            return preset
+        with chief_first(self.strategy):
+            if state.writes:
+                self._write_preset(preset)
+        return preset
+
+    def _write_preset(self, preset):
+        state = self.state
         if self.config.train.best_metric:
             self.progress(f"the preset is epoch {state.best_epoch + 1}, best by {self.config.train.best_metric}")
         with atomic_folder(preset) as aside:
@@ -204,7 +217,6 @@ class _Run:
             (aside / _TRAINING_FILE).write_text(json.dumps(made_from, indent=1), encoding="utf-8")
         self.write_beside()
         self._record("finished")
-        return preset
 
     def preset_is_current(self):
         """Whether the preset is of this training's counting epoch and has the configured threshold."""
