@@ -32,7 +32,7 @@ _SHOWN_WORDS = 40
 
 
 def inspect_model(config, workdir=None):
-    """Prints the parameter table of the model that `lts train` would start with.
+    """Prints the parameter table of the model that `lts train` would start with; weights need not be given.
 
     Args:
         config: `Config`.
@@ -41,9 +41,10 @@ def inspect_model(config, workdir=None):
     Raises:
         WeightsError, ConfigError: as `model_from_config`.
     """
-    vocabulary = _vocabulary(workdir)
-    if vocabulary is None:
-        config = config.model_copy(update={"weights": config.weights.model_copy(update={"glove": None})})
+    vocabulary, weights = _vocabulary(workdir), config.weights
+    glove = weights.glove if weights.glove and vocabulary is not None else "random"
+    given = weights.model_copy(update={"backbone": weights.backbone or "random", "glove": glove})
+    config = config.model_copy(update={"weights": given})
     _print(model_table(model_from_config(config, vocabulary)))
 
 

@@ -1,5 +1,6 @@
 """The one configuration schema: frozen, strict, the paper's values as defaults. `lts_keras.config.read` reads it."""
 
+import difflib
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -7,6 +8,7 @@ import pydantic
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from lts_keras.config.defaults import BATCH_SIZES, MAX_PHOTO_PIXELS
+from lts_keras.config.paper_rows import PAPER_ROWS
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -113,16 +115,29 @@ class DataConfig(_Section):
 
 
 class WeightsConfig(_Section):
-    """Files with weights to start from; none is ever downloaded. `{data.root}` in a path stands for that key."""
+    """Files with weights to start from; none is ever downloaded. `{data.root}` in a path stands for that key.
 
-    backbone: Path | None = None
-    """A `.keras` model with three maps, or a Darknet weights file."""
-    glove: Path | None = None
+    What is frozen must be given; `random` says that random values are meant.
+    """
+
+    backbone: Literal["random"] | Path | None = None
+    """A `.keras` model with three maps, a Darknet weights file, or `random`."""
+    glove: Literal["random"] | Path | None = None
+    """A GloVe text file, or `random`."""
+
+    @pydantic.field_validator("backbone", "glove", mode="before")
+    @classmethod
+    def _one_path(cls, value, info):
+        if value is None or isinstance(value, str | Path):
+            return value
+        raise ValueError(f"weights.{info.field_name} must be a path, random or null. Received: {value!r}")
 
 
 class ModelConfig(_Section):
-    """Arguments of `LTS`; see there."""
+    """Arguments of `lts_keras.models.variants.make_lts`; see there."""
 
+    variant: str | None = None
+    """A row of the paper's tables, see `lts_keras.config.paper_rows`; its values stand below the keys given here."""
     image_size: Annotated[int, Field(gt=0, multiple_of=32)] = 416
     max_tokens: PositiveInt = 15
     backbone: str = "darknet53"
@@ -149,7 +164,20 @@ class ModelConfig(_Section):
     refiner_channels: PositiveInt | None = None
     """Table 3: the segmentation module alone, on another model's features with so many channels, instead of LTS."""
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.25
-    """Mask probability above which a pixel belongs to the object, at inference."""
+    """Mask probability above which a pixel belongs to the object; kept in the preset, see `evaluate.threshold`."""
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _take_variant(cls, values):
+        """Puts a row's values under the keys that are given."""
+        name = values.get("variant") if isinstance(values, dict) else None
+        if name is None:
+            return values
+        if name not in PAPER_ROWS:
+            near = difflib.get_close_matches(str(name), list(PAPER_ROWS), n=1, cutoff=0.4)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"model.variant must be a row of the paper's tables. Received: {name!r}{hint}")
+        return PAPER_ROWS[name] | values
 
 
 class AugmentConfig(_Section):
@@ -226,6 +254,9 @@ class TrainConfig(_Section):
 class EvaluateConfig(_Section):
     """Evaluation at the photos' original size."""
 
+    threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Mask probability above which a pixel belongs to the object, of evaluation, export and prediction; `null`: the
+    preset's."""
     splits: tuple[str, ...] = ("val", "testA", "testB", "test")
     """Splits that the data does not have are passed over."""
     batch_size: PositiveInt = 16
@@ -233,6 +264,16 @@ class EvaluateConfig(_Section):
     num_pictures: NonNegativeInt = 24
     groups: dict[str, tuple[str, ...]] = {}
     """Further slices: a name and the data sets that it takes together, all judged splits of them."""
+
+    @pydantic.field_validator("threshold", mode="before")
+    @classmethod
+    def _no_choice(cls, value):
+        if isinstance(value, str):
+            raise ValueError(
+                "evaluate.threshold must be a probability between 0 and 1, or null for the preset's; choosing the best "
+                f"one is not possible here. Received: {value!r}"
+            )
+        return value
 
 
 class BlessConfig(_Section):
@@ -263,6 +304,8 @@ class Config(_Section):
 
     name: str = "lts"
     seed: NonNegativeInt = 0
+    imports: tuple[str, ...] = ()
+    """Modules that register classes of your own, such as a subclass of `LTS`; imported before a model is made."""
     data: DataConfig = DataConfig()
     weights: WeightsConfig = WeightsConfig()
     model: ModelConfig = ModelConfig()
@@ -270,6 +313,14 @@ class Config(_Section):
     evaluate: EvaluateConfig = EvaluateConfig()
     bless: BlessConfig = BlessConfig()
     export: ExportConfig = ExportConfig()
+
+    @pydantic.field_validator("imports")
+    @classmethod
+    def _module_names(cls, names):
+        for name in names:
+            if not all(part.isidentifier() for part in name.split(".")):
+                raise ValueError(f"imports must name modules, such as my_package.model. Received: {name!r}")
+        return names
 
     @pydantic.model_validator(mode="after")
     def _combinations(self):
@@ -292,8 +343,9 @@ class Config(_Section):
                 f"model.num_filters above 1 needs model.locator: filter or transformer. "
                 f"Received: {self.model.locator!r}"
             )
-        if self.model.backbone == "file" and not self.weights.backbone:
-            raise ValueError("model.backbone: file needs weights.backbone, a .keras file. Received: null")
+        if self.model.backbone == "file" and self.weights.backbone in (None, "random"):
+            received = self.weights.backbone or "null"
+            raise ValueError(f"model.backbone: file needs weights.backbone, a .keras file. Received: {received}")
         return self
 
 

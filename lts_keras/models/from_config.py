@@ -1,15 +1,13 @@
 """A model as the configuration describes it, with its starting weights."""
 
-import zipfile
-
-from lts_keras.config.errors import ConfigError
-from lts_keras.models.backbones import make_backbone
 from lts_keras.models.refiner import Refiner
+from lts_keras.models.starting_weights import check_given, load_starting_weights
 from lts_keras.models.variants import make_lts
-from lts_keras.weights.darknet import load_darknet
-from lts_keras.weights.glove import load_glove
+from lts_keras.utils.imports import import_modules
 
-__all__ = ["model_from_config"]
+__all__ = ["build_model", "model_from_config"]
+
+_NOT_ARGUMENTS = {"variant", "backbone", "backbone_learning_rate_multiplier", "refiner_channels"}
 
 
 def model_from_config(config, vocabulary, progress=print):
@@ -18,35 +16,33 @@ def model_from_config(config, vocabulary, progress=print):
     Args:
         config: `Config`.
         vocabulary: list of str.
-        progress: function that takes a line of text; told what was loaded.
+        progress: function that takes a line of text; told what was loaded and what stays random.
 
     Returns:
         `LTS`; or, with `model.refiner_channels`, a `Refiner`.
 
     Raises:
         WeightsError: a file is missing, cut short or does not fit.
-        ConfigError: an unknown backbone.
+        ConfigError: an unknown backbone, or something frozen that gets no weights.
     """
-    options = config.model
-    if options.refiner_channels:
-        return Refiner(options.refiner_channels, options.aspp_dim, options.aspp_rates)
-    arguments = options.model_dump(exclude={"backbone", "backbone_learning_rate_multiplier", "refiner_channels"})
-    model = make_lts(
-        vocabulary=vocabulary,
-        backbone=make_backbone(config.weights.backbone) if options.backbone == "file" else options.backbone,
-        **arguments,
-    )
-    path = config.weights.backbone
-    if path and options.backbone != "file":
-        # The suffix does not tell: Darknet's files are called .weights or .conv.74.
-        if zipfile.is_zipfile(path):
-            raise ConfigError(
-                f"weights.backbone: {path} is a .keras model and needs model.backbone: file. "
-                f"Received: {options.backbone!r}"
-            )
-        progress(str(load_darknet(model.backbone, path)))
-    if config.weights.glove:
-        matrix, report = load_glove(config.weights.glove, model.vocabulary, dim=options.embedding_dim)
-        model.sentence_encoder.load_embeddings(matrix)
-        progress(str(report))
+    import_modules(config.imports)
+    if config.model.refiner_channels:
+        return build_model(config, vocabulary)
+    check_given(config)
+    model = build_model(config, vocabulary)
+    load_starting_weights(model, config, progress)
     return model
+
+
+def build_model(config, vocabulary):
+    """The same model with random weights, but for a backbone that is a file as a whole."""
+    options, policy = config.model, config.train.precision
+    if options.refiner_channels:
+        return Refiner(options.refiner_channels, options.aspp_dim, options.aspp_rates, dtype=policy)
+    return make_lts(
+        vocabulary=vocabulary,
+        backbone=config.weights.backbone if options.backbone == "file" else options.backbone,
+        synchronized_batch_norm=config.train.synchronized_batch_norm,
+        dtype=policy,
+        **options.model_dump(exclude=_NOT_ARGUMENTS),
+    )

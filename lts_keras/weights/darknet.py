@@ -37,6 +37,8 @@ class LoadReport:
     """Values at the end of the file that no layer takes."""
     left_over_note: str = ""
     """What they are."""
+    is_detector: bool = False
+    """Whether convolutions of a detector stand behind the backbone's, as in `yolov3.weights`."""
 
     def __str__(self):
         text = f"{self.path} (Darknet {self.version}): {len(self.loaded)} convolutions loaded"
@@ -90,11 +92,10 @@ def read_darknet(path, layers):
     if not layers:
         raise WeightsError(f"{path}: a Darknet file needs the backbone darknet53; this one has no such convolutions")
     version, seen, values = _open(path)
-    weights, place, note = [], 0, ""
+    weights, place = [], 0
     for index, (name, shape) in enumerate(layers):
         remaining = values.size - place
         if index == NUM_BACKBONE_CONVOLUTIONS and remaining == _CLASSIFIER_VALUES:
-            note = "the ImageNet classifier"
             break
         needed = 4 * shape[3] + int(np.prod(shape))
         if remaining == 0:
@@ -110,10 +111,20 @@ def read_darknet(path, layers):
         raise WeightsError(f"{path}: cut short: a header and no convolution")
     names = tuple(name for name, _ in layers)
     left_over = values.size - place
-    if left_over and not note:
-        note = "a detection head" if len(layers) > NUM_BACKBONE_CONVOLUTIONS else "convolutions behind the backbone"
-    report = LoadReport(str(path), version, seen, names[: len(weights)], names[len(weights) :], left_over, note)
+    note, is_detector = _what_is_left(len(weights), left_over, len(layers))
+    report = LoadReport(
+        str(path), version, seen, names[: len(weights)], names[len(weights) :], left_over, note, is_detector
+    )
     return report, weights
+
+
+def _what_is_left(num_loaded, left_over, num_layers):
+    """What the values are that no layer takes, and whether the file is a detector's."""
+    if num_loaded == NUM_BACKBONE_CONVOLUTIONS and left_over == _CLASSIFIER_VALUES:
+        return "the ImageNet classifier", False
+    note = "a detection head" if num_layers > NUM_BACKBONE_CONVOLUTIONS else "convolutions behind the backbone"
+    beyond = num_loaded > NUM_BACKBONE_CONVOLUTIONS or left_over > 0
+    return note if left_over else "", num_loaded >= NUM_BACKBONE_CONVOLUTIONS and beyond
 
 
 def _open(path):

@@ -66,6 +66,17 @@ def test_an_empty_file_is_the_defaults(tmp_path):
         ),
         ("model: {backbone: file}", [], r"model\.backbone: file needs weights\.backbone"),
         ("model: {fusion: false, locator: null}", [], "no sentence would enter"),
+        (
+            "model: {variant: table5_filter_2}",
+            [],
+            r"model\.variant must be a row .*Received: 'table5_filter_2'; did you mean 'table5_filters_2'\?",
+        ),
+        ("model: {variant: table2_fusion, fusion: false, segmentation: true}", [], "no sentence would enter"),
+        ("weights: {backbone: 3}", [], r"weights\.backbone must be a path, random or null\. Received: 3"),
+        ("model: {backbone: file}", ["weights.backbone=random"], r"needs weights\.backbone.*Received: random"),
+        ("evaluate: {threshold: best}", [], r"evaluate\.threshold must be a probability.*Received: 'best'"),
+        ("evaluate: {threshold: 1.5}", [], r"evaluate\.threshold: .*less than 1.*Received: 1\.5"),
+        ("imports: [my-package]", [], r"imports must name modules, such as my_package\.model\. Received: 'my-package'"),
         ("- a\n- b", [], "must hold `key: value` lines. Received: list"),
         ("a: [", [], "not YAML"),
         ("", ["train.epochs"], "has the form section.key=value. Received: 'train.epochs'"),
@@ -91,7 +102,25 @@ def test_it_is_frozen():
         Config().train.epochs = 3
 
 
+def test_a_variant_stands_below_the_keys_that_are_given(tmp_path):
+    path = write(tmp_path, "model: {variant: table7_refcocog_umd, image_size: 320}")
+    model = load_config(path, ["model.num_filters=3"]).model
+    assert (model.variant, model.locator, model.max_tokens) == ("table7_refcocog_umd", "transformer", 20)
+    assert (model.image_size, model.num_filters, model.gru_units) == (320, 3, 512)
+    # A given value wins also where it is the default.
+    assert load_config(path, ["model.locator=filter"]).model.locator == "filter"
+
+
+def test_random_weights_are_a_word_and_not_a_path():
+    weights = parse_config({"weights": {"backbone": "random", "glove": "./random"}}).weights
+    assert weights.backbone == "random" and weights.glove == Path("random")
+
+
 OVERRIDES = {
+    "model.variant": st.sampled_from([None, "refcocog_umd", "table2_fusion_filter", "table4_transformer_refcoco"]),
+    "model.num_heads": st.integers(1, 8),
+    "weights.glove": st.none() | st.just("random"),
+    "evaluate.threshold": st.none() | st.floats(0.01, 0.99),
     "seed": st.integers(0, 2**31),
     "name": st.text(max_size=20) | st.just("\x85"),
     "data.root": st.just("../some/where"),

@@ -8,7 +8,7 @@ import pytest
 from lts_keras.config.read import load_config
 from lts_keras.losses import lts_losses
 from lts_keras.models.from_config import model_from_config
-from lts_keras.training.train import compile_model
+from lts_keras.training.parts import compile_model
 
 CONFIGS = sorted((Path(__file__).resolve().parents[3] / "configs").glob("*.yaml"))
 TABLES = [path for path in CONFIGS if path.stem.startswith(("table", "refcoco"))]
@@ -24,7 +24,7 @@ REDUCED = (
     "model.aspp_dim=4",
     "train.cache_features=false",
     "weights.glove=null",
-    "weights.backbone=null",
+    "weights.backbone=random",
 )
 
 

@@ -85,10 +85,16 @@ def test_yolov3_and_the_classifier_end_as_known(tmp_path):
         file.truncate(248_007_048)  # yolov3.weights
     report, _ = read_darknet(path, layers)
     assert len(report.loaded) == 58 and report.left_over == 62_001_757 - sum(sizes)
+    assert report.is_detector and read_darknet(path, layers[:52])[0].is_detector
     with path.open("r+b") as file:
         file.truncate(20 + 4 * (sum(sizes[:52]) + 1_025_000))  # darknet53.weights
-    report, _ = read_darknet(path, layers)
-    assert len(report.loaded) == 52 and report.left_over == 1_025_000 and "classifier" in str(report)
+    for number in (58, 52):
+        report, _ = read_darknet(path, layers[:number])
+        assert len(report.loaded) == 52 and report.left_over == 1_025_000 and "classifier" in str(report)
+        assert not report.is_detector
+    with path.open("r+b") as file:
+        file.truncate(162_482_580)
+    assert not read_darknet(path, layers)[0].is_detector
 
 
 @settings(max_examples=60)
