@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from lts_keras.layers.batch_norm import BatchNormalization
+from lts_keras.layers.tensorflow_paths import convolve
 
 __all__ = ["LEAKY_SLOPE", "NORM_EPSILON", "ConvBlock", "DenseBlock"]
 
@@ -38,8 +39,8 @@ class ConvBlock(_NormBlock):
     A stride-2 convolution gets one row of zeros on top and one column on the left and is 'valid', which is Darknet's
     convention for even sizes, so that its weight files load exactly. With stride 1 the size is kept.
 
-    A convolution over a concatenation is the sum of convolutions over its parts: `convolve_part` gives one term of
-    that sum and `activate` finishes it.
+    A convolution over a concatenation is the sum of convolutions over its parts: `kernel_parts` splits the kernel,
+    `convolve_part` gives one term of that sum, and `activate` finishes it.
 
     Args:
         filters: int. Output channels.
@@ -81,26 +82,36 @@ class ConvBlock(_NormBlock):
     def call(self, x, training=None):
         if self.strides == 2:
             x = ops.pad(x, ((0, 0), (1, 0), (1, 0), (0, 0)))
+        if self.dilation_rate > 1:
+            return self.activate(self.convolve_part(x, self.conv.kernel), training=training)
         return self.activate(self.conv(x), training=training)
 
-    def convolve_part(self, x, first_channel, dilation_rate=None):
+    def kernel_parts(self, *widths):
+        """Splits the kernel for a concatenation as its input.
+
+        Args:
+            *widths: int. Channels of each part; together, those of the input.
+
+        Returns:
+            list of tensors `(kernel_size, kernel_size, width, filters)` in the compute dtype. The gradient of the one
+            split is one concatenation; slices would each give a gradient as large as the whole kernel.
+        """
+        places = [sum(widths[: index + 1]) for index in range(len(widths) - 1)]
+        return ops.split(ops.cast(self.conv.kernel, self.compute_dtype), places, axis=2)
+
+    def convolve_part(self, x, kernel, dilation_rate=None):
         """One term of the convolution over a concatenation, without batch norm and activation.
 
         Args:
-            x: Float tensor `(batch, height, width, c)`, the part that starts at `first_channel` of the concatenation.
-            first_channel: int. Where the part starts.
+            x: Float tensor `(batch, height, width, c)`.
+            kernel: Tensor `(kernel_size, kernel_size, c, filters)`, from `kernel_parts`.
             dilation_rate: int. Another rate than the block's own, for a map at another stride.
 
         Returns:
             Float tensor `(batch, height, width, filters)`.
         """
-        kernel = self.conv.kernel[:, :, first_channel : first_channel + x.shape[-1], :]
-        return ops.conv(
-            ops.cast(x, self.compute_dtype),
-            ops.cast(kernel, self.compute_dtype),
-            padding="same",
-            dilation_rate=dilation_rate or self.dilation_rate,
-        )
+        x, kernel = (ops.cast(value, self.compute_dtype) for value in (x, kernel))
+        return convolve(x, kernel, dilation_rate or self.dilation_rate)
 
     def compute_output_shape(self, input_shape):
         batch, height, width, _ = input_shape

@@ -88,7 +88,7 @@ class Fusion(keras.layers.Layer):
         c4 = self.c4_projection(maps["c4"], training=training)
         return {
             "c5": self.c5_projection(maps["c5"], training=training),
-            "c4": self.fused2_projection.convolve_part(c4, first_channel=self.fusion_dim),
+            "c4": self.fused2_projection.convolve_part(c4, self._fused2_kernels()[1]),
             "visual": self.c3_projection(maps["c3"], training=training),
         }
 
@@ -105,8 +105,11 @@ class Fusion(keras.layers.Layer):
         """
         fused = self._equation_5(features["c5"], sentence, training)
         fused = self.fused1_projection(fused, training=training)
-        term = upsample(self.fused2_projection.convolve_part(fused, first_channel=0))
+        term = upsample(self.fused2_projection.convolve_part(fused, self._fused2_kernels()[0]))
         return self.fused2_projection.activate(term + features["c4"], training=training)
+
+    def _fused2_kernels(self):
+        return self.fused2_projection.kernel_parts(self.fusion_dim, self.fusion_dim)
 
     def _with_positions(self, maps):
         return {name: append_coordinates(maps[name]) for name in ("c3", "c4", "c5")} if self.coordinates else maps

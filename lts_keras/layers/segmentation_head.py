@@ -61,9 +61,9 @@ class SegmentationHead(keras.layers.Layer):
 
     def build(self, features_shape, prior_shape=None):
         """Makes the variables; only channels matter."""
-        channels = features_shape[-1] + (1 if prior_shape is not None else 0)
+        self._in_channels = features_shape[-1] + (1 if prior_shape is not None else 0)
         for branch in (*self._branches, self.pooled):
-            branch.build((None, None, None, channels))
+            branch.build((None, None, None, self._in_channels))
         self.project.build((None, None, None, (2 + len(self.rates)) * self.aspp_dim))
         for layer in (self.upsample, self.upsample_norm, self.score):
             layer.build((None, None, None, self.aspp_dim))
@@ -85,15 +85,16 @@ class SegmentationHead(keras.layers.Layer):
             first_channel: int. Where `visual` starts in the features.
 
         Returns:
-            dict: `branches` `(batch, height, width, (1 + len(rates)) * aspp_dim)` and `pooled`
-            `(batch, 1, 1, aspp_dim)`, both before batch norm.
+            dict of each branch's term, before batch norm: `point` and `dilated_<index>` of shape
+            `(batch, height, width, aspp_dim)`, `pooled` `(batch, 1, 1, aspp_dim)`.
         """
-        terms = [branch.convolve_part(visual, first_channel) for branch in self._branches]
-        mean = ops.mean(visual, axis=(1, 2), keepdims=True)
-        return {
-            "branches": ops.concatenate(terms, axis=-1),
-            "pooled": self.pooled.convolve_part(mean, first_channel),
-        }
+        prior_dim = self._in_channels - first_channel - visual.shape[-1]
+
+        def term(branch, x):
+            return branch.convolve_part(x, self._kernels(branch, first_channel, prior_dim)["visual"])
+
+        terms = {branch.name: term(branch, visual) for branch in self._branches}
+        return terms | {"pooled": term(self.pooled, ops.mean(visual, axis=(1, 2), keepdims=True))}
 
     def refine(self, features, joint, prior, training=None):
         """Equation 10 on the parts of its input.
@@ -107,35 +108,37 @@ class SegmentationHead(keras.layers.Layer):
         Returns:
             Float32 logits of shape `(batch, 2 * height, 2 * width, 1)`.
         """
-        first = self.point.conv.kernel.shape[2] - 1
-        means = [(ops.mean(joint, axis=(1, 2), keepdims=True), 0)]
         if prior is not None:
             prior = ops.cast(prior, self.compute_dtype)
-            means.append((ops.mean(prior, axis=(1, 2), keepdims=True), first))
-        pooled = features["pooled"] + sum(self.pooled.convolve_part(mean, channel) for mean, channel in means)
-        terms = features["branches"] + self._joint_terms(joint)
-        if prior is not None:
-            parts = [branch.convolve_part(prior, first) for branch in self._branches]
-            terms = terms + ops.concatenate(parts, axis=-1)
         branches = [
-            branch.activate(term, training=training)
-            for branch, term in zip(self._branches, ops.split(terms, len(self._branches), axis=-1), strict=True)
+            branch.activate(self._term(branch, features[branch.name], joint, prior), training=training)
+            for branch in self._branches
         ]
         # The pooled branch is the same at every position, so its share of the projection is made at one.
-        pooled = self.pooled.activate(pooled, training=training)
-        x = self.project.convolve_part(ops.concatenate(branches, axis=-1), 0)
-        x = x + self.project.convolve_part(pooled, len(branches) * self.aspp_dim)
+        means = [x if x is None else ops.mean(x, axis=(1, 2), keepdims=True) for x in (joint, prior)]
+        pooled = self.pooled.activate(self._term(self.pooled, features["pooled"], *means), training=training)
+        kernels = self.project.kernel_parts(len(branches) * self.aspp_dim, self.aspp_dim)
+        x = self.project.convolve_part(ops.concatenate(branches, axis=-1), kernels[0])
+        x = x + self.project.convolve_part(pooled, kernels[1])
         return self._decode(self.project.activate(x, training=training), training)
 
-    def _joint_terms(self, joint):
-        """Every branch's term of the upsampled left half, side by side, computed before the upsampling."""
-        if any(rate % 2 for rate in self.rates):  # an odd rate has no half
-            joint = upsample(joint)
-            return ops.concatenate([branch.convolve_part(joint, 0) for branch in self._branches], axis=-1)
-        terms = [
-            branch.convolve_part(joint, 0, dilation_rate=max(1, branch.dilation_rate // 2)) for branch in self._branches
-        ]
-        return upsample(ops.concatenate(terms, axis=-1))
+    def _term(self, branch, visual_term, joint, prior):
+        """A branch's convolution as the sum over visual, joint and prior."""
+        kernels = self._kernels(branch, joint.shape[-1], 0 if prior is None else 1)
+        rate = branch.dilation_rate
+        if branch is self.pooled:
+            term = branch.convolve_part(joint, kernels["joint"])
+        elif rate > 1 and rate % 2:  # an odd rate has no half
+            term = branch.convolve_part(upsample(joint), kernels["joint"])
+        else:
+            term = upsample(branch.convolve_part(joint, kernels["joint"], dilation_rate=max(1, rate // 2)))
+        term = visual_term + term
+        return term if prior is None else term + branch.convolve_part(prior, kernels["prior"])
+
+    def _kernels(self, branch, joint_dim, prior_dim):
+        """The parts of a branch's kernel that meet `joint`, `visual` and, where there is one, the prior."""
+        widths = [joint_dim, self._in_channels - joint_dim - prior_dim, *([prior_dim] if prior_dim else ())]
+        return dict(zip(("joint", "visual", "prior"), branch.kernel_parts(*widths), strict=False))
 
     def _decode(self, x, training):
         x = self.upsample_norm(self.upsample(x), training=training)

@@ -25,7 +25,7 @@ OPERATORS = set(
     LookupTableImportV2 MatMul Max Maximum Mean MergeV2Checkpoints Min Minimum Mul Neg NoOp NormalizeUTF8
     NotEqual Pack Pad PadV2 Placeholder Prod RaggedTensorToTensor Range ReadVariableOp RealDiv Relu
     Reshape ResizeArea ResizeBicubic ResizeNearestNeighbor RestoreV2 ReverseV2 Round Rsqrt SaveV2
-    ScaleAndTranslate Select SelectV2 Shape ShardedFilename Sigmoid Size SpaceToBatchND Split Squeeze
+    ScaleAndTranslate Select SelectV2 Shape ShardedFilename Sigmoid Size SpaceToBatchND Split SplitV Squeeze
     StatefulPartitionedCall StatelessIf StatelessWhile StaticRegexFullMatch StaticRegexReplace
     StridedSlice StringJoin StringLength StringSplitV2 StringStrip Sub Substr Sum Tanh TensorListConcatV2
     TensorListFromTensor TensorListGetItem TensorListReserve TensorListSetItem TensorListStack Tile
