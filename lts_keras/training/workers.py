@@ -25,6 +25,8 @@ _LOST = (
 )
 """What TensorFlow raises where a collective ends without all of its workers."""
 
+_COLLECTIVE = re.compile("collective|remote target|heartbeat|coordination", re.IGNORECASE)
+
 _TASK = re.compile(r"/job:(\w+)/(?:replica:\d+/)?task:(\d+)")
 
 
@@ -46,6 +48,10 @@ def multi_worker_strategy(wait_seconds=600, progress=print):
         TrainingError: not all workers came.
     """
     cluster = read_tf_config()
+    for gpu in tf.config.list_physical_devices("GPU"):
+        # Else TensorFlow takes a GPU's whole memory, and nothing else runs there.
+        with contextlib.suppress(RuntimeError):
+            tf.config.experimental.set_memory_growth(gpu, True)
     _wait_for_all(cluster, wait_seconds, progress)
     try:
         return tf.distribute.MultiWorkerMirroredStrategy()
@@ -116,8 +122,13 @@ def any_worker(strategy, flag):
     """Whether `flag` is true on any worker; all of them must ask. Also a barrier: none goes on before all are here."""
     if not _is_multi_worker(strategy):
         return bool(flag)
-    # A new tensor: a cached constant may lie on a device that has no name in the cluster.
-    return bool(strategy.reduce("SUM", tf.identity(float(flag)), axis=None) > 0)
+    return _sum(strategy, flag) > 0
+
+
+def _sum(strategy, value):
+    with worker_errors(strategy):
+        # A new tensor: a cached constant may lie on a device that has no name in the cluster.
+        return float(strategy.reduce("SUM", tf.identity(tf.constant(float(value), "float64")), axis=None))
 
 
 def barrier(strategy):
@@ -154,8 +165,7 @@ def agree(strategy, what, value):
     own = zlib.crc32(value.encode() if isinstance(value, str) else value)
     workers = sum(map(len, strategy.cluster_resolver.cluster_spec().as_dict().values()))
     # 32-bit numbers add up exactly in float64; where they differ, they cannot all be their mean.
-    total = strategy.reduce("SUM", tf.identity(tf.constant(own, "float64")), axis=None)
-    if any_worker(strategy, float(total) != own * workers):
+    if any_worker(strategy, _sum(strategy, own) != own * workers):
         raise TrainingError(
             f"the workers do not begin alike: {what} differs; they need one work directory that all of them share, "
             "the same configuration and the same code"
@@ -166,8 +176,8 @@ def agree(strategy, what, value):
 def worker_errors(strategy):
     """Turns what TensorFlow raises when a worker is lost into one line.
 
-    A killed process is noticed at once, by its closed connections; a machine that is gone or hangs by the missing
-    heartbeats, within some 10 s.
+    A killed process is noticed by its closed connections, at the latest, as one that hangs or a machine that is gone,
+    by its missing heartbeats: within some 10 s. The others' processes take up to 10 s more to end.
 
     Raises:
         TrainingError: naming the worker, where TensorFlow does.
@@ -176,7 +186,7 @@ def worker_errors(strategy):
         yield
     except _LOST as error:
         text = str(error)
-        if not _is_multi_worker(strategy) or not re.search("collective|/job:|heartbeat|coordination", text, re.I):
+        if not _is_multi_worker(strategy) or not _COLLECTIVE.search(text):
             raise
         raise TrainingError(
             f"{_lost(strategy, text)}; start all workers again, they go on behind the last whole epoch"
@@ -194,7 +204,7 @@ def _lost(strategy, text):
         for role, index in tasks:
             if (role, index) != own and role in cluster.jobs and index < cluster.num_tasks(role):
                 return f"lost {role} {index} ({cluster.task_address(role, index)})"
-    return f"lost the other workers: {_first_line(text)}"
+    return f"the workers lost touch: {_first_line(text)}"
 
 
 def _first_line(error):

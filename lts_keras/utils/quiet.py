@@ -13,7 +13,8 @@ def import_tensorflow():
 
     They come from C++ before any log level is read, so no setting silences them. If the import fails, they are shown.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # On several machines, TensorFlow also prints a dozen lines for a worker that is lost, which one line says for them.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3" if os.environ.get("TF_CONFIG") else "2")
     with _held_back():
         import tensorflow as tf
 
