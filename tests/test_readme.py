@@ -11,10 +11,11 @@ import time
 
 import pytest
 
+from lts_keras.config.read import Config, parse_config
 from pipelines.versions import publish
 from tests.conftest import ROOT, run_python
 
-PAGES = ("README.md", "CONTRIBUTING.md", "docs/index.md", "docs/pipeline.md", "docs/training.md")
+PAGES = ("README.md", "CONTRIBUTING.md", "docs/index.md", "docs/pipeline.md", "docs/training.md", "docs/decisions.md")
 # The two that set up and run everything: what they start is run by `tiny_run`, and by this very process.
 MAKE = {"make run": "-m pipelines quickstart --workdir runs/quickstart", "make test": "-m pytest"}
 STAY = ("serving server",)
@@ -109,6 +110,24 @@ def test_the_python_in_the_readme_runs(adapt):
     done = run_python("-c", adapt(code))
     assert done.returncode == 0, done.stderr[-2000:]
     assert re.match(r"\(\d+, \d+\) ", done.stdout)
+
+
+def test_every_key_of_the_decisions_page_is_one_of_the_schema_and_its_defaults_are_the_schemas():
+    text = (ROOT / "docs/decisions.md").read_text(encoding="utf-8")
+    keys = set(re.findall(r"\b((?:model|train|data|evaluate|weights)\.[a-z_]+)\b(?!\.)", text)) - {
+        "data.md",
+        "weights.md",
+    }
+    keys -= {"yolov3.weights"}
+    sections = Config().model_dump()
+    assert len(keys) > 30 and not [key for key in keys if key.split(".")[1] not in sections[key.split(".")[0]]]
+    for override in re.findall(r"\b((?:model|train)\.[a-z_]+=[\w.]+)", text):
+        assert parse_config({}, [override]) != Config(), f"{override} is the default, and no other choice"
+    model, train = sections["model"], sections["train"]
+    assert (model["image_size"], model["max_tokens"], model["threshold"], model["gru_units"]) == (416, 15, 0.25, 512)
+    assert (model["aspp_rates"], model["aspp_dim"], model["joint_dim"]) == ((6, 12, 18), 256, 1024)
+    assert (train["learning_rate"], train["decay_epochs"], train["epochs"]) == (1e-3, (30,), 45)
+    assert train["batch_size"] == 18
 
 
 @pytest.mark.parametrize("page", PAGES)
