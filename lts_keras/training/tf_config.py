@@ -60,7 +60,7 @@ def read_tf_config(text=None):
     if not isinstance(task, dict) or not {"type", "index"} <= task.keys():
         raise _wrong('"task" must be {"type": "worker", "index": 0} or another of the cluster', _short(task))
     own = (task["type"], _index(task["index"]))
-    if own not in addresses:
+    if own not in list(addresses):  # a list: what stands there may be no key of a dict
         there = ", ".join(f"{role} {index}" for role, index in addresses)
         raise _wrong(f'"task" must be one of the cluster: {there}', _short(task))
     return Cluster(addresses, own)

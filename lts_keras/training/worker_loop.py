@@ -9,7 +9,9 @@ import tensorflow as tf
 
 from lts_keras.training.workers import agree, any_worker, worker_errors
 
-__all__ = ["fit"]
+__all__ = ["fit", "share_rows"]
+
+_TOO_FEW = "a batch has fewer rows than there are replicas"
 
 
 def fit(
@@ -49,7 +51,8 @@ def fit(
         `keras.callbacks.History`.
 
     Raises:
-        ValueError: the model is not compiled, or with options that this loop does not have.
+        ValueError: the model is not compiled, or with options that this loop does not have; a batch with fewer rows
+            than there are replicas.
         TrainingError: a worker is lost, or the workers do not begin alike.
     """
     _check(model)
@@ -193,10 +196,15 @@ class _Steps:
         """The next batch, or `None` at the data's end; with `renew`, a data set that has ended begins anew."""
         if self._iterator is None:
             self.begin()
-        data = next(self._iterator, None)
-        if data is None and renew:
-            self.begin()
+        try:
             data = next(self._iterator, None)
+            if data is None and renew:
+                self.begin()
+                data = next(self._iterator, None)
+        except tf.errors.InvalidArgumentError as error:
+            if _TOO_FEW not in str(error):
+                raise
+            raise ValueError(f"{_TOO_FEW}; no replica may be left without") from None
         return data
 
     def __call__(self, data):
@@ -225,7 +233,7 @@ def share_rows(dataset, context):
     def rows(index, element):
         count = tf.shape(tf.nest.flatten(element)[0], tf.int64)[0]
         size, rest = count // replicas, count % replicas
-        tf.debugging.assert_positive(size, f"a batch has fewer rows than there are replicas, {replicas}")
+        tf.debugging.assert_positive(size, _TOO_FEW)
         start = index * size + tf.minimum(index, rest)
         stop = start + size + tf.cast(index < rest, tf.int64)
         return tf.nest.map_structure(lambda values: _cut(values, start, stop, replicas), element)

@@ -1,0 +1,146 @@
+"""Two processes with a device each are one process with two devices; a worker that is lost ends the run on all."""
+
+import json
+
+import numpy as np
+import pytest
+
+from lts_keras.config.read import parse_config
+from lts_keras.data.prepare.prepare import prepare
+from tests.conftest import run_python
+from tests.lts_keras.training.workers import output, start_workers, wait
+
+EQUAL = """
+import json, os, sys
+import keras, numpy as np, tensorflow as tf
+from lts_keras.data.input.sampling import count_samples
+from lts_keras.data.input.training_dataset import training_dataset
+from lts_keras.data.text import Tokenizer, read_vocabulary
+from lts_keras.losses import lts_losses
+from lts_keras.metrics import lts_metrics
+from lts_keras.training.optimizers import ScaledAdam
+from lts_keras.training.worker_loop import fit
+from lts_keras.training.workers import multi_worker_strategy
+from tests.lts_keras.models.test_lts import small
+
+data, results, index = sys.argv[1:]
+several = "TF_CONFIG" in os.environ
+if several:
+    strategy = multi_worker_strategy()
+else:
+    parts = [tf.config.LogicalDeviceConfiguration()] * 2
+    tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], parts)
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+words = read_vocabulary(os.path.join(data, "vocabulary.txt"))
+
+class Batches(keras.callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.seen.append(logs)
+
+class StopOnOne(keras.callbacks.Callback):
+    # On one machine at once, on several on the last alone.
+    def on_train_batch_end(self, batch, logs=None):
+        if batch == 1 and (not several or index == "1"):
+            self.model.stop_training = True
+
+class OwnStep(keras.Model):
+    def train_step(self, data):
+        logs = super().train_step(data)
+        return {**logs, "twice": 2 * logs["loss"]}
+
+def lts(sampling):
+    model = small(vocabulary=words, trainable_backbone="all", image_size=32)
+    model.compile(ScaledAdam(1e-3, global_clipnorm=0.5), weighted_metrics=lts_metrics(0.25), **lts_losses())
+    arguments = {"image_size": 32, "batch_size": 4, "sampling": sampling, "expressions_per_image": 2}
+    train = training_dataset(data, Tokenizer(words, 5), deterministic=True, repeat=True, **arguments)
+    held_out = training_dataset(data, Tokenizer(words, 5), shuffle=False, drop_remainder=True, **arguments)
+    return model, train, held_out, []
+
+def tiny(optimizer, cls=keras.Model, dtype="float32", callbacks=()):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(24, 3)).astype("float32"), rng.normal(size=(24, 2)).astype("float32")
+    inputs = keras.Input((3,))
+    policy = keras.DTypePolicy(dtype)
+    h = keras.layers.Dense(4, dtype=policy)(inputs)
+    h = keras.layers.Dropout(0.2, dtype=policy)(keras.layers.BatchNormalization(synchronized=True, dtype=policy)(h))
+    outputs = {"a": keras.layers.Dense(2, dtype=policy)(h), "b": keras.layers.Dense(2, dtype=policy)(h)}
+    model = cls(inputs, outputs)
+    model.compile(optimizer, loss={"a": "mse", "b": "mae"}, loss_weights={"a": 1.0, "b": 0.3},
+                  weighted_metrics={"a": ["mae"]})
+    weights = {"a": rng.uniform(0, 2, 24).astype("float32"), "b": rng.uniform(0, 2, 24).astype("float32")}
+    examples = tf.data.Dataset.from_tensor_slices((x, {"a": y, "b": -y}, weights))
+    # The last batch of validation is shared out unevenly.
+    return model, examples.repeat().batch(6, drop_remainder=True), examples.batch(9), list(callbacks)
+
+CASES = {
+    "per_ref": lambda: lts("per_ref"),
+    "per_image": lambda: lts("per_image"),
+    "ema": lambda: tiny(keras.optimizers.Adam(0.01, use_ema=True, ema_momentum=0.8, weight_decay=0.01),
+                        callbacks=[keras.callbacks.SwapEMAWeights(swap_on_epoch=False)]),
+    "float16": lambda: tiny(keras.optimizers.LossScaleOptimizer(
+        keras.optimizers.SGD(0.05), initial_scale=2.0**20, dynamic_growth_steps=2), dtype="mixed_float16"),
+    "own_step_and_stop": lambda: tiny(keras.optimizers.SGD(0.05), OwnStep, callbacks=[StopOnOne()]),
+}
+for name, case in CASES.items():
+    keras.utils.set_random_seed(5)
+    with strategy.scope():
+        model, train, held_out, callbacks = case()
+    batches = Batches()
+    arguments = dict(epochs=2, steps_per_epoch=3, validation_data=held_out, callbacks=[*callbacks, batches])
+    if several:
+        history = fit(model, train, strategy=strategy, **arguments)
+    else:
+        history = model.fit(train, shuffle=False, verbose=0, **arguments)
+    place = os.path.join(results, f"{name}-{index}")
+    optimizer = [value.numpy() for value in model.optimizer.variables]
+    np.savez(place + ".npz", *model.get_weights(), *optimizer)
+    with open(place + ".json", "w") as file:
+        json.dump({"history": history.history, "batches": batches.seen}, file)
+"""
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    """Prepared scenes: 6 photos, so that the last of an epoch's batches of 4 is cut or filled."""
+    folder = tmp_path_factory.mktemp("scenes")
+    source = {"kind": "scenes", "num_photos": {"train": 6}, "photo_size": [40, 60]}
+    prepare(parse_config({"data": {"sources": [source]}, "name": "scenes"}), folder)
+    return folder / "data"
+
+
+@pytest.mark.slow  # 60 s: five models on three processes
+def test_two_processes_are_one_process_with_two_devices(scenes, tmp_path):
+    words = ["-W", "ignore", "-c", EQUAL, scenes, tmp_path]
+    workers = start_workers(2, [*words, "{index}"], tmp_path / "logs")
+    one = run_python(*words, "both", timeout=400)
+    assert wait(workers, 400) == [0, 0], output(tmp_path / "logs", 2)
+    assert one.returncode == 0, one.stderr[-3000:]
+    for name in ("per_ref", "per_image", "ema", "float16", "own_step_and_stop"):
+        expected = json.loads((tmp_path / f"{name}-both.json").read_text())
+        weights = np.load(tmp_path / f"{name}-both.npz")
+        for index in range(2):
+            seen = json.loads((tmp_path / f"{name}-{index}.json").read_text())
+            assert_close(seen, expected, name)
+            own = np.load(tmp_path / f"{name}-{index}.npz")
+            assert own.files == weights.files
+            for key in own.files:
+                np.testing.assert_allclose(own[key], weights[key], rtol=1e-5, atol=1e-5, err_msg=f"{name} {key}")
+    stopped = json.loads((tmp_path / "own_step_and_stop-0.json").read_text())
+    assert len(stopped["batches"]) == 2 and "twice" in stopped["history"]
+
+
+def assert_close(seen, expected, name):
+    """Equal structures, with numbers that agree to 1e-5."""
+    if isinstance(expected, dict):
+        assert list(seen) == list(expected), name
+        seen, expected = list(seen.values()), list(expected.values())
+    if isinstance(expected, list):
+        assert len(seen) == len(expected), name
+        for one, other in zip(seen, expected, strict=True):
+            assert_close(one, other, name)
+    else:
+        assert isinstance(seen, float) and seen == pytest.approx(expected, rel=1e-5, abs=1e-5), name
