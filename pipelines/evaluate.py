@@ -1,6 +1,6 @@
 """evaluate: every expression at the photo's original size, with confidence intervals, and the report page."""
 
-SECTIONS = ("name", "seed", "model", "evaluate")
+SECTIONS = ("name", "seed", "imports", "model", "evaluate")
 OUTPUTS = ("evaluate/metrics.json", "evaluate/predictions.json", "evaluate/report.html")
 
 

@@ -1,6 +1,6 @@
 """export: the served graph, its ONNX twin and the model card."""
 
-SECTIONS = ("name", "model", "export")
+SECTIONS = ("name", "imports", "model", "export")
 OUTPUTS = ("export/saved_model", "export/model_card.md")
 
 
@@ -10,3 +10,8 @@ def run(config, workdir):
 
     export(config, workdir)
     return "SavedModel in export/saved_model"
+
+
+def fingerprint(config):
+    """The threshold that masks are made with, of all that the section `evaluate` holds."""
+    return config.evaluate.threshold

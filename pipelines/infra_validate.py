@@ -10,7 +10,7 @@ import numpy as np
 from lts_keras.utils.files import atomic_write
 from pipelines.stages import StageError
 
-SECTIONS = ("export",)
+SECTIONS = ("imports", "export")
 OUTPUTS = ("infra_validate/log.json",)
 
 # A probability that differs in its last digits may put a pixel on the other side of the threshold.
@@ -27,14 +27,14 @@ def run(config, workdir):
     Raises:
         StageError: if the server does not load the model, does not answer, or answers differently.
     """
-    from lts_keras import LTS
     from lts_keras.export.run import find_samples
+    from lts_keras.models.trained import trained_model
     from lts_keras.prediction.predictor import Predictor
     from serving.client import Client, ServingError
     from serving.options import ServerOptions
     from serving.server import Server
 
-    model = LTS.from_preset(workdir / "train" / "preset")
+    model = trained_model(config, workdir)
     samples = find_samples(workdir, model.image_size)
     folder = workdir / "infra_validate"
     folder.mkdir(exist_ok=True)
@@ -51,6 +51,11 @@ def run(config, workdir):
             raise StageError(f"the server does not answer: {error}") from error
     atomic_write(folder / "log.json", json.dumps(log, indent=1))
     return f"{log['expressions']} expressions answered as by the Keras model, {log['median_ms']:.0f} ms a photo"
+
+
+def fingerprint(config):
+    """The threshold that masks are made with, of all that the section `evaluate` holds."""
+    return config.evaluate.threshold
 
 
 def compare(client, predictor, samples):

@@ -46,7 +46,7 @@ def run_quickstart(config, workdir):
         typical, rank, quartiles = find_typical(ious)
         _, expression, _ = scenes[typical]
         told = f"rank {rank} of {len(ious)} by IoU (quartiles {', '.join(f'{value:.2f}' for value in quartiles)})"
-        _save(workdir, scenes[typical], answers[typical], f"IoU {ious[typical]:.2f}, {told}")
+        _save(config, workdir, scenes[typical], answers[typical], f"IoU {ious[typical]:.2f}, {told}")
     print(
         f"asked the server about {len(ious)} new pictures; the typical one, “{expression}”: "
         f"IoU {ious[typical]:.2f}, {told}"
@@ -105,12 +105,12 @@ def ask(serving_dir, scenes):
         return [client.segment(image_bytes, [expression])[0] for image_bytes, expression, _ in scenes]
 
 
-def _save(workdir, scene, answer, note):
+def _save(config, workdir, scene, answer, note):
     """Writes the photo, and the sheet with prior, mask and truth; the server gives no prior, so the preset does."""
-    from lts_keras import LTS
+    from lts_keras.models.trained import trained_model
 
     image_bytes, expression, truth = scene
-    prior = LTS.from_preset(workdir / "train" / "preset").predictor()(image_bytes, expression).prior
+    prior = trained_model(config, workdir).predictor()(image_bytes, expression).prior
     photo = np.asarray(Image.open(io.BytesIO(image_bytes)).convert("RGB"))
     note = f"version {answer.version} over gRPC: score {answer.score:.2f}, {note}"
     sheet = pictures.panels(

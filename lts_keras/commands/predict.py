@@ -10,7 +10,7 @@ from lts_keras.weights import WeightsError
 
 __all__ = ["check_question", "predict_to_file", "predict_with_preset"]
 
-WITH_PRESET = ("evaluate.threshold",)
+WITH_PRESET = ("evaluate.threshold", "imports")
 """Keys that mean something where a preset has decided all others."""
 
 
@@ -46,13 +46,14 @@ def predict_with_preset(options):
             raise ConfigError(f"{key}: the preset has decided this; with --preset only {', '.join(WITH_PRESET)} counts")
     config = parse_config({}, options.overrides)
     print_resolved(config, f"{options.preset}/model.json")
-    predict_to_file(options.preset, options.image, options.expression, options.output)
+    predict_to_file(config, options.preset, options.image, options.expression, options.output)
 
 
-def predict_to_file(preset, image, expressions, output):
+def predict_to_file(config, preset, image, expressions, output):
     """Answers expressions on one photo, prints a line for each and writes them as one overlay picture.
 
     Args:
+        config: `Config`: `imports`, and the threshold of `evaluate`.
         preset: folder of the trained model.
         image: path of the photo.
         expressions: list of str.
@@ -64,11 +65,12 @@ def predict_to_file(preset, image, expressions, output):
     Raises:
         DataError: an empty expression, or a photo that cannot be read.
         WeightsError: the preset is missing or damaged.
+        ConfigError: keys of `model` that contradict the preset.
     """
     expressions, photo = check_expressions(expressions), view_photo(image)
     import_tensorflow()
-    from lts_keras.models.lts import LTS
+    from lts_keras.models.trained import model_of_preset
 
-    predictions = LTS.from_preset(preset).predictor().predict_many(read_photo(image)[1], expressions)
+    predictions = model_of_preset(config, preset).predictor().predict_many(read_photo(image)[1], expressions)
     write_overlay(output, photo, expressions, predictions)
     return predictions

@@ -12,7 +12,7 @@ from lts_keras.data.prepare.records import read_manifest
 from lts_keras.data.schema import DataError
 from lts_keras.data.text import Tokenizer
 from lts_keras.evaluation.scores import Scores
-from lts_keras.models.lts import LTS
+from lts_keras.models.trained import trained_model, trained_options
 from lts_keras.prediction.answer import restore_answer
 from lts_keras.utils.files import atomic_write, digest
 from lts_keras.utils.version import code_version
@@ -34,12 +34,15 @@ def evaluate(config, workdir):
     Raises:
         DataError: no prepared data, or none of the splits of `config.evaluate.splits` in it.
         WeightsError: no preset.
+        ConfigError: keys of `model` that contradict the preset.
     """
     workdir = Path(workdir)
-    model = LTS.from_preset(workdir / "train" / "preset")
+    model = trained_model(config, workdir)
+    options = trained_options(workdir / "train" / "preset")
     metrics, predictions = judge(model, workdir / "data", config.evaluate, seed=config.seed)
     metrics |= {
-        "config": config.model_dump(mode="json"),
+        # The section `model` is the preset's: what was not given here has the schema's value and not the model's.
+        "config": config.model_dump(mode="json") | {"model": options},
         "code_version": code_version(),
         "data_digest": digest(workdir / "data" / "manifest.json"),
     }

@@ -48,7 +48,7 @@ def write_report(config, workdir):
     metrics, predictions = _read(folder / "metrics.json"), _read(folder / "predictions.json")
     chosen = choose(predictions, config.evaluate.num_pictures, config.seed)
     wanted = [one for group in chosen.values() for one in group]
-    shown = dict(zip(map(_key, wanted), _pictures(wanted, workdir), strict=True)) if wanted else {}
+    shown = dict(zip(map(_key, wanted), _pictures(wanted, config, workdir), strict=True)) if wanted else {}
     templates = jinja2.Environment(
         loader=jinja2.PackageLoader("lts_keras"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
@@ -146,14 +146,14 @@ def _histograms(predictions, bins=20):
     return {name: (count / max(count.max(), 1)).round(3).tolist() for name, count in counts.items()}
 
 
-def _pictures(wanted, workdir):
+def _pictures(wanted, config, workdir):
     """Yields, for each prediction, a list of `(title, data URI)`."""
     from pycocotools import mask as coco_mask
 
     from lts_keras.data.input.geometry import decode_image
 
     photos = _photos(wanted, Path(workdir) / "data")
-    predictor = _predictor(Path(workdir) / "train" / "preset")
+    predictor = _predictor(config, workdir)
     for one in wanted:
         image_bytes, truth = photos[_key(one)]
         photo = decode_image(image_bytes).numpy()
@@ -187,13 +187,13 @@ def _photos(wanted, data_dir):
     return {_key(one): found[one["dataset"], str(one["ref_id"])] for one in wanted}
 
 
-def _predictor(preset):
+def _predictor(config, workdir):
     """The trained model for the priors, which predictions.json does not hold; `None` without a preset."""
-    if not preset.is_dir():
+    if not (Path(workdir) / "train" / "preset").is_dir():
         return None
-    from lts_keras import LTS
+    from lts_keras.models.trained import trained_model
 
-    return LTS.from_preset(preset).predictor()
+    return trained_model(config, workdir).predictor()
 
 
 def _embed(picture):

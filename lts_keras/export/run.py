@@ -11,7 +11,7 @@ from lts_keras.export.model_card import write_model_card
 from lts_keras.export.parity import check_saved_model
 from lts_keras.export.saved_model import export_saved_model
 from lts_keras.export.warm_up import drawn_photo
-from lts_keras.models.lts import LTS
+from lts_keras.models.trained import trained_model
 from lts_keras.prediction.network import float32_twin
 from lts_keras.prediction.predictor import Predictor
 from lts_keras.utils.files import atomic_folder
@@ -39,13 +39,13 @@ def export(config, workdir, progress=print):
     Raises:
         ExportError: if the answers differ, or a stock server could not load the graph.
         WeightsError: if there is no preset.
+        ConfigError: keys of `model` that contradict the preset.
         DataError: if the preset has no vocabulary.
     """
     workdir = Path(workdir)
-    preset = workdir / "train" / "preset"
-    model = float32_twin(LTS.from_preset(preset))
+    model = float32_twin(trained_model(config, workdir))
     if model.vocabulary is None:
-        raise DataError(f"{preset}: the model has no vocabulary, so it cannot read expressions")
+        raise DataError(f"{workdir / 'train' / 'preset'}: the model has no vocabulary, so it cannot read expressions")
     tokenizer = Tokenizer(model.vocabulary, model.max_tokens)
     predictor = Predictor(model, config.export.batch_sizes[-1], config.export.max_photo_pixels)
     with atomic_folder(workdir / "export") as folder:

@@ -55,6 +55,8 @@ def build_boxes(model):
         maps_shape = {name: (None, None, None, count) for name, count in channels.items()}
         model.fusion.build(maps_shape, (None, sentence.shape[-1]))
     fused = keras.Input((None, None, 2 * model.fusion.fusion_dim), dtype=model.fusion.compute_dtype)
+    if without_prior:
+        model.locator.built = True
     prior = None if without_prior else _prior(model, fused, sentence, words, token_ids)
     _build_head(model, fused, prior)
 

@@ -134,12 +134,14 @@ class LTS(keras.Model):
             self.built = True
             restore_flags(self)
 
-    def get_build_config(self):
-        """Says that the model was built; see `build_from_config`."""
-        return {"built": True}
+    def _lock_state(self):
+        """As in Keras' functional models: built in the constructor, a subclass still adds layers behind it."""
 
     def build_from_config(self, config):
-        """Makes the variables of what a subclass added; the boxes have theirs since the constructor."""
+        """Makes the variables of what a subclass added, before they are written or read.
+
+        The boxes have theirs since the constructor, so that Keras takes the whole for built.
+        """
         if all(layer.built for layer in self._flatten_layers()):
             return
         image = keras.Input((self.image_size, self.image_size, 3))
@@ -230,6 +232,7 @@ class LTS(keras.Model):
             loss_weights, metrics, **kwargs: as in Keras.
             weighted_metrics: `"auto"` is `lts_metrics` at the model's threshold.
         """
+        self.build_from_config({})  # an optimizer, and a state to go on from, must meet all variables
         if loss == "auto":
             paper = lts_losses()
             loss, loss_weights = paper["loss"], loss_weights or paper["loss_weights"]
@@ -264,7 +267,9 @@ class LTS(keras.Model):
         for name in BOXES:
             if isinstance(config.get(name), dict):
                 config[name] = keras.saving.deserialize_keras_object(config[name], custom_objects=custom_objects)
-        return cls(**config)
+        model = cls(**config)
+        model.build_from_config({})
+        return model
 
     def save_to_preset(self, folder):
         """Writes weights, configuration and vocabulary: all that predicting on a raw photo and string needs."""

@@ -3,6 +3,7 @@
 import keras
 
 from lts_keras.layers.segmentation_head import SegmentationHead
+from lts_keras.models import preset
 
 __all__ = ["Refiner"]
 
@@ -42,6 +43,18 @@ class Refiner(keras.Model):
         if not self.built:
             self.segmentation_head.build((None, None, None, self.channels), (None, None, None, 1))
             self.built = True
+
+    def build_from_config(self, config):
+        """Nothing is left to do: the variables are made by the constructor."""
+
+    def save_to_preset(self, folder):
+        """Writes weights and configuration into a folder."""
+        preset.save_to_preset(self, folder)
+
+    @classmethod
+    def from_preset(cls, folder):
+        """Reads what `save_to_preset` wrote; raises `WeightsError` where a file is missing or cut short."""
+        return preset.from_preset(cls, folder)
 
     def call(self, inputs, training=None):
         return {"mask": self.segmentation_head(inputs["features"], inputs["prior"], training=training)}

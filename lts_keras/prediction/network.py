@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from lts_keras.utils.policies import replace_policy
+
 __all__ = ["float32_twin", "half_functions", "network_function", "segment_many"]
 
 
@@ -11,22 +13,14 @@ def float32_twin(model):
     In 16 bits the answers would depend on the batch that a request happens to share, and the processors that serve are
     slower with them.
     """
-    if model.compute_dtype == "float32":
+    # A part that was given from outside may have another type than the whole.
+    if all(layer.compute_dtype == "float32" for layer in model._flatten_layers()):
         return model
-    twin = type(model).from_config(_with_float32(model.get_config()))
+    model.build_from_config({})
+    twin = type(model).from_config(replace_policy(model.get_config(), "float32"))
     twin.set_weights(model.get_weights())
+    twin.threshold = model.threshold
     return twin
-
-
-def _with_float32(config):
-    """A copy of a config in which every mixed dtype policy, of the model and of parts given to it, is float32."""
-    if isinstance(config, list | tuple):
-        return [_with_float32(item) for item in config]
-    if not isinstance(config, dict):
-        return config
-    if config.get("class_name") == "DTypePolicy":
-        return config | {"config": {"name": "float32"}}
-    return {key: _with_float32(value) for key, value in config.items()}
 
 
 def network_function(model):

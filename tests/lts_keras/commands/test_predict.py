@@ -5,6 +5,7 @@ from PIL import Image
 
 from lts_keras.commands import cli
 from lts_keras.commands.predict import predict_to_file
+from lts_keras.config.read import parse_config
 from tests.conftest import run_python
 from tests.small_models import photo_bytes, small_model
 
@@ -24,7 +25,9 @@ def predict(shelf, *words):
 
 
 def test_predict_to_file_writes_the_overlay_and_says_what_it_found(shelf, tmp_path, capsys):
-    found = predict_to_file(shelf / "preset", shelf / "photo.jpg", ["the dog", "red"], tmp_path / "overlay.png")
+    found = predict_to_file(
+        parse_config({}), shelf / "preset", shelf / "photo.jpg", ["the dog", "red"], tmp_path / "overlay.png"
+    )
     with Image.open(tmp_path / "overlay.png") as picture:
         assert len(found) == 2 and picture.size == (80, 60)
     assert "'the dog': score" in capsys.readouterr().out
