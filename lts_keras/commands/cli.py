@@ -11,7 +11,7 @@ from lts_keras.commands.inspect_path import inspect_path
 from lts_keras.commands.predict import check_question, predict_to_file, predict_with_preset
 from lts_keras.commands.resolved import print_resolved
 from lts_keras.config.errors import ConfigError
-from lts_keras.config.read import dump_config, load_config
+from lts_keras.config.read import dump_config, load_config, parse_config
 from lts_keras.training.tf_config import read_tf_config
 from lts_keras.utils.quiet import import_tensorflow
 from lts_keras.utils.workdir import open_workdir
@@ -63,7 +63,8 @@ def make_parser():
         "file, prepared data; or, with --config and --workdir, the model (default), weights, glove or data of a "
         "configuration",
         required=False,
-        usage="lts inspect PATH | lts inspect [{" + ",".join(SUBJECTS) + "}] --config FILE --workdir DIR [a.b=c ...]",
+        usage="lts inspect PATH [imports=[...]]\n"
+        f"       lts inspect [{{{','.join(SUBJECTS)}}}] --config FILE --workdir DIR [a.b=c ...]",
     )
     inspect.set_defaults(subject=None)
     return parser
@@ -95,7 +96,7 @@ def _run(options):
     if options.command == "predict" and options.preset:
         return predict_with_preset(options)
     if options.command == "inspect" and _names_a_path(options):
-        return inspect_path(options.subject)
+        return inspect_path(options.subject, parse_config({}, options.overrides).imports)
     config = load_config(options.config, options.overrides)
     with _open(options, config) as workdir:
         print(f"# {options.command} in {workdir}")
@@ -118,12 +119,13 @@ def _names_a_path(options):
     if options.config and options.workdir and options.subject in (None, *SUBJECTS):
         options.subject = options.subject or "model"
         return False
-    if options.subject and not (options.config or options.workdir or options.overrides):
+    foreign = [override for override in options.overrides if not override.startswith("imports=")]
+    if options.subject and not (options.config or options.workdir or foreign):
         return True
     given = " ".join(filter(None, [options.subject, options.config and "--config", options.workdir and "--workdir"]))
     raise ConfigError(
-        f"give the path of a file or folder alone, or --config and --workdir with one of {', '.join(SUBJECTS)}. "
-        f"Received: {given or 'nothing'}"
+        "give the path of a file or folder alone (imports=[...] may follow), or --config and --workdir with one of "
+        f"{', '.join(SUBJECTS)}. Received: {given or 'nothing'}"
     )
 
 

@@ -67,8 +67,8 @@ def count_parameters(layer):
 
 
 def model_table(model):
-    """Returns the parameters of an `LTS` by part, as a `rich` table."""
-    table = Table(title=f"{model.name}: {model.backbone.name}, {model.image_size} x {model.image_size} pixels")
+    """Returns the parameters of an `LTS` or a `Refiner` by part, as a `rich` table."""
+    table = Table(title=f"{model.name}: {model.backbone.name}" if hasattr(model, "backbone") else model.name)
     table.add_column("part")
     table.add_column("class")
     for column in ("parameters", "trainable", "frozen"):

@@ -8,6 +8,7 @@ from rich.console import Console, Group
 from rich.table import Table
 
 from lts_keras.commands.identify import KINDS, identify
+from lts_keras.utils.imports import import_modules
 from lts_keras.utils.quiet import import_tensorflow
 from lts_keras.weights.glove import read_glove
 
@@ -17,13 +18,15 @@ _SHOWN_WORDS = 12
 _SHOWN_NUMBERS = 6
 
 
-def inspect_path(path):
+def inspect_path(path, imports=()):
     """Prints what lies at a path and what is in it.
 
     Args:
         path: path of a file or folder.
+        imports: names of modules that register classes of one's own, see `Config.imports`.
 
     Raises:
+        ConfigError: a module cannot be imported.
         InspectError: nothing that this can show.
         WeightsError, DataError: what it is, but cut short or damaged.
     """
@@ -34,6 +37,7 @@ def inspect_path(path):
     else:
         # Only the word vectors are read without TensorFlow.
         import_tensorflow()
+        import_modules(imports)
         module = "inspect_served" if kind in ("saved_model", "onnx") else "inspect_trained"
         contents = getattr(importlib.import_module(f"lts_keras.commands.{module}"), f"{kind}_contents")(path)
     # Words and names are shown as they are, brackets and colons too.

@@ -12,12 +12,20 @@ from lts_keras.data.prepare.records import read_manifest, verify_shards
 from lts_keras.data.schema import DataError
 from lts_keras.data.text import read_vocabulary
 from lts_keras.models.lts import LTS
+from lts_keras.models.preset import from_preset
+from lts_keras.models.refiner import Refiner
 from lts_keras.utils.files import digest
 from lts_keras.weights import WeightsError
 
 __all__ = ["darknet_contents", "data_contents", "keras_contents", "preset_contents"]
 
 _SHOWN_WORDS = 12
+_FACTS = (
+    ("image size", "image_size", "{0} x {0} pixels"),
+    ("tokens", "max_tokens", "{}"),
+    ("threshold", "threshold", "{:g}"),
+    ("channels of the features", "channels", "{}"),
+)
 
 
 def darknet_contents(path):
@@ -27,7 +35,7 @@ def darknet_contents(path):
 
 def preset_contents(path):
     """The model of a preset: its boxes and what it was made for; raises `WeightsError`."""
-    return _lts(LTS.from_preset(path))
+    return _boxes(from_preset(keras.Model, path))
 
 
 def keras_contents(path):
@@ -39,7 +47,7 @@ def keras_contents(path):
     except Exception as error:  # whatever a foreign file makes Keras raise is one wrong file to the user
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise WeightsError(f"{path}: Keras cannot load this model: {reason.strip()}") from error
-    return _lts(model) if isinstance(model, LTS) else _other(path, model)
+    return _boxes(model) if isinstance(model, LTS | Refiner) else _other(path, model)
 
 
 def data_contents(path):
@@ -75,17 +83,17 @@ def data_contents(path):
     )
 
 
-def _lts(model):
+def _boxes(model):
     """Boxes with parameters, and what the model was made for."""
     facts = Table(show_header=False)
     facts.add_row("class", f"{type(model).__module__}.{type(model).__name__}")
-    facts.add_row("image size", f"{model.image_size} x {model.image_size} pixels")
-    facts.add_row("tokens", str(model.max_tokens))
-    facts.add_row("threshold", f"{model.threshold:g}")
+    for name, attribute, text in _FACTS:
+        if hasattr(model, attribute):
+            facts.add_row(name, text.format(getattr(model, attribute)))
     facts.add_row("precision", model.dtype_policy.name)
-    if model.vocabulary is None:
-        return Group(model_table(model), facts, "vocabulary: none, so it cannot read expressions")
-    return Group(model_table(model), facts, _words(model.vocabulary))
+    vocabulary = getattr(model, "vocabulary", None)
+    told = "vocabulary: none, so it cannot read expressions" if vocabulary is None else _words(vocabulary)
+    return Group(model_table(model), facts, told)
 
 
 def _words(words):
