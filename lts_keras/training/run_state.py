@@ -226,7 +226,8 @@ class RunState:
             TrainingError: the file is damaged, or of a model of another form.
         """
         place = self._place(self.epochs - 1 if epoch is None else epoch)
-        model.optimizer.build(model.trainable_variables)
+        if not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
         variables = _variables(model)
         try:
             with np.load(place / _VARIABLES_FILE, allow_pickle=False) as arrays:
