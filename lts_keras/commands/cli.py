@@ -157,7 +157,7 @@ def _export(config, workdir, options):
 
 
 def _predict(config, workdir, options):
-    predict_to_file(workdir / "train" / "preset", options.image, options.expression, options.output)
+    predict_to_file(config, workdir / "train" / "preset", options.image, options.expression, options.output)
 
 
 def _report(config, workdir, options):
