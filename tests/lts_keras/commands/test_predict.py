@@ -81,3 +81,10 @@ def test_a_wrong_question_is_told_before_tensorflow_is_there(words, shelf):
     question = ["--preset", shelf / "nowhere", "--image", shelf / "photo.jpg"]
     done = run_python("-c", code, "predict", *question, *words)
     assert done.stdout.splitlines()[-1] == "2 False", done.stdout + done.stderr
+
+
+def test_the_threshold_may_be_another_than_the_presets(shelf, tmp_path, capsys):
+    words = ["--preset", shelf / "preset", "--expression", "the dog", "--output", tmp_path / "answer.png"]
+    assert predict(shelf, *words, "evaluate.threshold=0.999") == 0
+    told = capsys.readouterr().out
+    assert "evaluate: {threshold: 0.999}" in told and "box (0, 0, 0, 0), 0.0% of the photo" in told
