@@ -14,7 +14,14 @@ if keras.backend.backend() == "tensorflow":
 else:
     tf = None
 
-__all__ = ["convolve"]
+__all__ = [
+    "convolve",
+    "fused_batch_norm",
+    "is_symbolic",
+    "num_replicas",
+    "synchronized_batch_norm",
+    "trained_batch_norm",
+]
 
 
 def convolve(x, kernel, dilation_rate=1):
@@ -31,13 +38,9 @@ def convolve(x, kernel, dilation_rate=1):
     Returns:
         Tensor `(batch, height, width, filters)` of the same dtype.
     """
-    if _is_symbolic(x) or dilation_rate == 1 or not _native_dilation(keras.backend.standardize_dtype(x.dtype)):
+    if is_symbolic(x) or dilation_rate == 1 or not _native_dilation(keras.backend.standardize_dtype(x.dtype)):
         return ops.conv(x, kernel, padding="same", dilation_rate=dilation_rate)
     return tf.nn.conv2d(x, kernel, strides=1, padding="SAME", dilations=dilation_rate)
-
-
-def _is_symbolic(x):
-    return tf is None or isinstance(x, keras.KerasTensor)
 
 
 @functools.cache
@@ -51,3 +54,80 @@ def _native_dilation(dtype):
         except tf.errors.OpError:
             return False
     return True
+
+
+def fused_batch_norm(x, gamma, beta, epsilon, moving):
+    """Batch norm with given statistics, in one kernel; the convolution before it can take it in.
+
+    Args:
+        x: Float tensor `(batch, height, width, channels)`.
+        gamma, beta: Float32 tensors `(channels,)`.
+        epsilon: float.
+        moving: mean and variance, float32 tensors `(channels,)`.
+
+    Returns:
+        Tensor of the shape and dtype of `x`.
+    """
+    return tf.raw_ops.FusedBatchNormV3(
+        x=x, scale=gamma, offset=beta, mean=moving[0], variance=moving[1], epsilon=epsilon, is_training=False
+    ).y
+
+
+def trained_batch_norm(x, gamma, beta, epsilon):
+    """Batch norm with the statistics of `x` itself, in one kernel.
+
+    Arguments as `fused_batch_norm`.
+
+    Returns:
+        Tuple of the outputs and of float32 mean and variance `(channels,)`; the kernel's unbiased variance made the
+        biased one.
+    """
+    empty = tf.zeros([0])
+    outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+        x=x, scale=gamma, offset=beta, mean=empty, variance=empty, epsilon=epsilon, is_training=True
+    )
+    count = tf.cast(tf.size(x) // x.shape[-1], tf.float32)
+    return outputs, mean, variance * ((count - 1) / count)
+
+
+def synchronized_batch_norm(x, gamma, beta, epsilon):
+    """Batch norm with the statistics of `x` on all replicas together, in float32; called on each of them.
+
+    One sum over the replicas brings the count, mean and centred second moment of each of them to all. They are put
+    together after Chan et al., with no difference of large squares: a batch norm over few rows that are nearly equal
+    would magnify its rounding. Replicas may have unequal numbers of rows, or none.
+
+    Args:
+        x: Float tensor `(..., channels)`.
+        gamma, beta, epsilon: as `fused_batch_norm`.
+
+    Returns:
+        As `trained_batch_norm`, mean and variance over all replicas.
+    """
+    replica = tf.distribute.get_replica_context()
+    axes, values = list(range(len(x.shape) - 1)), tf.cast(x, tf.float32)
+    channels = x.shape[-1]
+    count = tf.cast(tf.size(x) // channels, tf.float32)
+    own_mean = tf.reduce_sum(values, axes) / tf.maximum(count, 1)
+    own_moment = tf.reduce_sum((values - own_mean) ** 2, axes)
+    # Each replica fills its own row of a table; the sum of the tables is the table of all.
+    place = tf.one_hot(replica.replica_id_in_sync_group, num_replicas())
+    table = place[:, None] * tf.concat([count[None], own_mean, own_moment], axis=0)
+    counts, means, moments = tf.split(replica.all_reduce(tf.distribute.ReduceOp.SUM, table), [1, channels, channels], 1)
+    total = tf.maximum(tf.reduce_sum(counts), 1)
+    mean = tf.reduce_sum(means * counts, 0) / total
+    variance = tf.reduce_sum(moments + counts * (means - mean) ** 2, 0) / total
+    outputs = (values - mean) * (gamma * tf.math.rsqrt(variance + epsilon)) + beta
+    return tf.cast(outputs, x.dtype), mean, variance
+
+
+def num_replicas():
+    """Replicas among which the code that runs now is one; 1 outside of a strategy's `run`."""
+    if tf is None or tf.distribute.in_cross_replica_context():
+        return 1
+    return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def is_symbolic(x):
+    """Whether `x` only stands for a value, or the backend is not TensorFlow: then the general form is taken."""
+    return tf is None or isinstance(x, keras.KerasTensor)
