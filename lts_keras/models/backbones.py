@@ -22,7 +22,7 @@ def make_backbone(source="darknet53", extra_convs=True, trainable="last_two", dt
             three must take RGB in 0..1 and give three maps, as a dict, list or tuple; they are told apart by their
             size.
         extra_convs: bool. For `"darknet53"`: whether c5 passes YOLOv3's six further convolutions.
-        trainable: `"last_two"`, `"none"` or `"all"`, see `freeze_backbone`.
+        trainable: `"last_two"`, `"none"` or `"all"`, see `freeze_backbone`; `None` leaves the flags as they are.
         dtype: dtype policy or its name. Not given, a Darknet or a network of `keras.applications` has the global one,
             a file or model its own.
 
@@ -43,7 +43,8 @@ def make_backbone(source="darknet53", extra_convs=True, trainable="last_two", dt
         model = _with_policy(with_three_maps(load_network(Path(source)), str(source)), dtype)
     else:
         model = _with_policy(application(str(source)), dtype)
-    freeze_backbone(model, trainable)
+    if trainable is not None:
+        freeze_backbone(model, trainable)
     return model
 
 

@@ -14,7 +14,7 @@ from lts_keras.layers.segmentation_head import SegmentationHead
 from lts_keras.layers.sentence_encoder import SentenceEncoder
 from lts_keras.layers.transformer_locator import TransformerLocator
 from lts_keras.models.backbones import make_backbone
-from lts_keras.models.lts import LTS, VOCABULARY_SIZE
+from lts_keras.models.lts import BOXES, LTS, VOCABULARY_SIZE
 from lts_keras.models.refiner import Refiner
 
 __all__ = ["LOCATORS", "lts_variant", "make_lts"]
@@ -42,9 +42,9 @@ def lts_variant(name, *, vocabulary=None, backbone="darknet53", **overrides):
         raise ValueError(f"variant must be a row of the paper's tables. Received: {name!r}{_nearest(name, PAPER_ROWS)}")
     options = PAPER_ROWS[name] | overrides
     channels = options.pop("refiner_channels", None)
-    known = [key for key in inspect.signature(make_lts).parameters if key != "kwargs"]
+    known = _arguments()
     for key in options:
-        if key not in (*known, "dtype", "name"):
+        if key not in known:
             raise ValueError(f"unknown argument of a variant: {key!r}{_nearest(key, known)}")
     if channels:
         return Refiner(channels, **{key: options[key] for key in ("aspp_dim", "aspp_rates", "dtype") if key in options})
@@ -57,7 +57,7 @@ def make_lts(
     vocabulary_size=VOCABULARY_SIZE,
     backbone="darknet53",
     extra_convs=True,
-    trainable_backbone="last_two",
+    trainable_backbone=None,
     embedding_dim=300,
     trainable_embedding=True,
     gru_units=512,
@@ -82,7 +82,9 @@ def make_lts(
     Args:
         vocabulary: sequence of str, the words of ids 2, 3, ...
         vocabulary_size: int. Rows of the embedding, where `vocabulary` is not given.
-        backbone, extra_convs, trainable_backbone: as `make_backbone`'s `source`, `extra_convs`, `trainable`.
+        backbone, extra_convs: as `make_backbone`'s `source` and `extra_convs`.
+        trainable_backbone: `"last_two"`, `"none"` or `"all"`, see `freeze_backbone`. Not given, a backbone by name has
+            the last two convolutions trained, and a model or layer trains as it was given.
         embedding_dim, trainable_embedding: of `SentenceEncoder`.
         gru_units, gru_merge: its `units` and `merge`.
         joint_dim, fusion_dim, coordinates: of `Fusion`.
@@ -101,6 +103,8 @@ def make_lts(
     """
     policy = keras.config.dtype_policy() if dtype is None else keras.dtype_policies.get(dtype)
     rows = vocabulary_size if vocabulary is None else len(vocabulary) + 2
+    if trainable_backbone is None and not isinstance(backbone, keras.layers.Layer):
+        trainable_backbone = "last_two"
     return LTS(
         # Without a type of its own, a backbone from a file keeps the file's.
         backbone=make_backbone(backbone, extra_convs=extra_convs, trainable=trainable_backbone, dtype=dtype),
@@ -138,6 +142,13 @@ def _make_locator(locator, segmentation, filters, attention, policy):
     if isinstance(locator, keras.layers.Layer):
         return locator
     raise ValueError(f"locator must be one of {LOCATORS} or a layer. Received: {locator!r}")
+
+
+def _arguments():
+    """Names of all arguments of `make_lts`, those that it hands on to `LTS` included."""
+    given = inspect.signature(make_lts).parameters.keys() - {"kwargs"}
+    handed_on = inspect.signature(LTS).parameters.keys() - set(BOXES) - {"kwargs"}
+    return [*given, *handed_on, "name"]
 
 
 def _nearest(name, known):
