@@ -11,7 +11,7 @@ from lts_keras.data.input.placement import letterbox_box
 __all__ = ["restore_answer"]
 
 
-def restore_answer(mask, prior, height, width, size, threshold):
+def restore_answer(mask, prior, height, width, size, threshold, resize="letterbox"):
     """Mask, score, box and point of one expression.
 
     Args:
@@ -20,13 +20,14 @@ def restore_answer(mask, prior, height, width, size, threshold):
         height, width: integer scalars, the photo's size in pixels.
         size: int, side of the square in pixels.
         threshold: float, probability above which a pixel belongs to the mask.
+        resize: how the photo became the square, `"letterbox"` or `"plain"`.
 
     Returns:
         dict: `mask` bool `(height, width)`; `score` float32 scalar, mean probability inside the mask, 0 for an empty
         one; `box` int32 `(4,)`, x0, y0, x1, y1 around the mask, the far side exclusive, zeros for an empty one;
         `point` int32 `(2,)`, x, y of the prior's maximum among the cells whose centre shows the photo.
     """
-    probabilities = restore_probabilities(mask, height, width, size)[..., 0]
+    probabilities = restore_probabilities(mask, height, width, size, resize)[..., 0]
     inside = probabilities > threshold
     count = tf.reduce_sum(tf.cast(inside, tf.float32))
     total = tf.reduce_sum(tf.where(inside, probabilities, 0.0))
@@ -34,7 +35,7 @@ def restore_answer(mask, prior, height, width, size, threshold):
         "mask": inside,
         "score": tf.math.divide_no_nan(total, count),
         "box": _bounds(inside),
-        "point": _peak(prior, height, width, size),
+        "point": _peak(prior, height, width, size, resize),
     }
 
 
@@ -49,10 +50,10 @@ def _bounds(inside):
     return tf.stack([x0, y0, x1, y1])
 
 
-def _peak(prior, height, width, size):
+def _peak(prior, height, width, size, resize):
     cells = prior.shape[0] or tf.shape(prior)[0]
     stride = size // cells
-    top, left, inner_height, inner_width = letterbox_box(height, width, size)
+    top, left, inner_height, inner_width = letterbox_box(height, width, size, resize)
 
     def shown(corner, inner):
         # A photo thinner than a cell may cover no centre; the cell around its middle then stands for it.
@@ -63,4 +64,4 @@ def _peak(prior, height, width, size):
 
     allowed = shown(top, inner_height)[:, None] & shown(left, inner_width)[None, :]
     best = tf.argmax(tf.reshape(tf.where(allowed, prior[..., 0], prior.dtype.min), [-1]), output_type=tf.int32)
-    return restore_points(tf.stack([best % cells, best // cells]), height, width, size, stride)
+    return restore_points(tf.stack([best % cells, best // cells]), height, width, size, stride, resize)

@@ -60,26 +60,27 @@ def _png_sides(header):
     return tf.reshape(sides, [2])[::-1]
 
 
-def prepare_photo(image_bytes, image_size, max_pixels):
+def prepare_photo(image_bytes, image_size, max_pixels, resize="letterbox"):
     """Checks, decodes and letterboxes a photo.
 
     Args:
         image_bytes: string scalar, a JPEG or PNG file.
         image_size: int. Side of the square in pixels.
         max_pixels: int. Larger photos are refused.
+        resize: `"letterbox"` or `"plain"`, as the model was trained.
 
     Returns:
         `(image, size)`: float32 `(image_size, image_size, 3)` in 0..1, and int32 `(2,)`, the photo's height and width.
     """
-    return letterbox_photo(decode_image(check_photo(image_bytes, max_pixels)), image_size)
+    return letterbox_photo(decode_image(check_photo(image_bytes, max_pixels)), image_size, resize)
 
 
-def letterbox_photo(photo, image_size):
+def letterbox_photo(photo, image_size, resize="letterbox"):
     """As `prepare_photo`, from the pixels: uint8 `(height, width, 3)`."""
-    return letterbox_image(photo, image_size), tf.shape(photo)[:2]
+    return letterbox_image(photo, image_size, resize), tf.shape(photo)[:2]
 
 
-def answer(mask, prior, size, image_size, threshold):
+def answer(mask, prior, size, image_size, threshold, resize="letterbox"):
     """What is told about one expression, in pixels of the original photo.
 
     Args:
@@ -88,6 +89,7 @@ def answer(mask, prior, size, image_size, threshold):
         size: int32 `(2,)`, the photo's height and width.
         image_size: int. Side of the square in pixels.
         threshold: float. Probability above which a pixel belongs to the mask.
+        resize: as for `prepare_photo`.
 
     Returns:
         dict of the tensors of `ANSWER`: `mask_png_bytes`, an 8-bit grey PNG of 0 and 255 (TensorFlow writes no 1-bit
@@ -95,6 +97,6 @@ def answer(mask, prior, size, image_size, threshold):
         one; `box`, x0, y0, x1, y1 of the mask, exclusive at the far side, zeros for an empty one; `point`, x, y of
         the prior's maximum; `size` as given.
     """
-    found = restore_answer(mask, prior, size[0], size[1], image_size, threshold)
+    found = restore_answer(mask, prior, size[0], size[1], image_size, threshold, resize)
     grey = tf.cast(found.pop("mask"), tf.uint8) * 255
     return {"mask_png_bytes": tf.io.encode_png(grey[..., None]), **found, "size": size}

@@ -58,13 +58,13 @@ def draw(seed, count, augment):
     )
 
 
-def jittered_placement(height, width, size, boxes, draws, augment):
-    """Returns the `Placement` of a photo: the plain letterbox without scale jitter.
+def jittered_placement(height, width, size, boxes, draws, augment, resize="letterbox"):
+    """Returns the `Placement` of a photo: that of `place` without scale jitter.
 
     `boxes`, float32 `(n, 4)`, are those of the objects that the samples refer to; they stay visible.
     """
     if not augment.scale:
-        return place(height, width, size)
+        return place(height, width, size, resize)
     # An expression without target has a box of zeros. Without any target all of the photo stays.
     boxes = tf.boolean_mask(boxes, boxes[:, 2] > boxes[:, 0])
     whole = tf.cast(tf.stack([0, 0, width, height]), tf.float32)
@@ -73,7 +73,7 @@ def jittered_placement(height, width, size, boxes, draws, augment):
         lambda: tf.concat([tf.reduce_min(boxes[:, :2], 0), tf.reduce_max(boxes[:, 2:], 0)], 0),
         lambda: whole,
     )
-    return jitter_placement(height, width, size, draws.factor, draws.where, keep)
+    return jitter_placement(height, width, size, draws.factor, draws.where, keep, resize)
 
 
 def mirrored_token_ids(tokenizer, expressions):

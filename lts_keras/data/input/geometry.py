@@ -82,18 +82,19 @@ def _decode_png(image_bytes):
     return tf.cond(tf.reduce_min(alpha) < tf.reduce_max(alpha), blend, lambda: colors)
 
 
-def letterbox_image(image, size):
+def letterbox_image(image, size, resize="letterbox"):
     """Fits a photo into a square: area mean where it shrinks, bicubic where it grows, grey around it.
 
     Args:
         image: uint8 tensor of shape `(height, width, 3)`.
         size: side of the square in pixels.
+        resize: `"letterbox"`, or `"plain"` for a photo stretched to the whole square; likewise in the functions below.
 
     Returns:
         float32 tensor of shape `(size, size, 3)` in 0..1.
     """
     sides = tf.shape(image)
-    return place_image(image, place(sides[0], sides[1], size), size)
+    return place_image(image, place(sides[0], sides[1], size, resize), size)
 
 
 def place_image(image, placement, size):
@@ -120,7 +121,7 @@ def resize_image(image, placement):
     return tf.clip_by_value(inner[0], 0.0, 255.0)
 
 
-def letterbox_mask(mask, size, stride):
+def letterbox_mask(mask, size, stride, resize="letterbox"):
     """The target of the losses for one mask: the object covers at least half of a cell of the letterboxed square.
 
     Args:
@@ -132,7 +133,7 @@ def letterbox_mask(mask, size, stride):
         float32 tensor of 0 and 1, of shape `(size / stride, size / stride, 1)`: area mean, then a threshold of 0.5.
     """
     sides = tf.shape(mask)
-    return target(cover(mask, place(sides[0], sides[1], size), size, stride))
+    return target(cover(mask, place(sides[0], sides[1], size, resize), size, stride))
 
 
 def cover(mask, placement, size, stride):
@@ -164,9 +165,9 @@ def _cell_weights(corner, inner, pixels, size, stride):
     return tf.nn.relu(overlap) / stride
 
 
-def letterbox_box_mask(box, height, width, size, stride):
+def letterbox_box_mask(box, height, width, size, stride, resize="letterbox"):
     """As `letterbox_mask` for a filled box `(x0, y0, x1, y1)` in pixels of the photo."""
-    return target(cover_box(box, place(height, width, size), size, stride))
+    return target(cover_box(box, place(height, width, size, resize), size, stride))
 
 
 def cover_box(box, placement, size, stride):
@@ -187,18 +188,18 @@ def target(share):
     return tf.cast(share >= 0.5 - _TIE, tf.float32)
 
 
-def letterbox_points(points, height, width, size):
+def letterbox_points(points, height, width, size, resize="letterbox"):
     """Maps points `(..., 2)` x, y of the photo to the square, float32."""
     points = tf.cast(points, tf.float32)
-    return to_square(tf.concat([points, points], -1), place(height, width, size))[..., :2]
+    return to_square(tf.concat([points, points], -1), place(height, width, size, resize))[..., :2]
 
 
-def letterbox_boxes(boxes, height, width, size):
+def letterbox_boxes(boxes, height, width, size, resize="letterbox"):
     """Maps boxes `(..., 4)` x0, y0, x1, y1 of the photo to the square, float32."""
-    return to_square(boxes, place(height, width, size))
+    return to_square(boxes, place(height, width, size, resize))
 
 
-def restore_points(points, height, width, size, stride=1):
+def restore_points(points, height, width, size, stride=1, resize="letterbox"):
     """Maps cells of the square back to pixels of the photo.
 
     Args:
@@ -206,11 +207,12 @@ def restore_points(points, height, width, size, stride=1):
         height, width: integer scalars, the photo's size.
         size: side of the square in pixels.
         stride: side of a cell in pixels.
+        resize: as for `letterbox_image`.
 
     Returns:
         int32 tensor of the same shape: x, y inside the photo (cells in the grey give the nearest pixel).
     """
-    top, left, inner_height, inner_width = letterbox_box(height, width, size)
+    top, left, inner_height, inner_width = letterbox_box(height, width, size, resize)
     corner = tf.cast(tf.stack([left, top]), tf.float32)
     sides = tf.cast(tf.stack([width, height]), tf.int32)
     scale = tf.cast(sides, tf.float32) / tf.cast(tf.stack([inner_width, inner_height]), tf.float32)
@@ -218,19 +220,20 @@ def restore_points(points, height, width, size, stride=1):
     return tf.clip_by_value(tf.cast(tf.floor(found), tf.int32), 0, sides - 1)
 
 
-def restore_probabilities(probabilities, height, width, size):
+def restore_probabilities(probabilities, height, width, size, resize="letterbox"):
     """Brings a map of the square to the photo's own size, the letterbox cut off, in one bilinear step.
 
     Args:
         probabilities: float32 tensor of shape `(cells, cells, channels)`, a map of the whole square.
         height, width: integer scalars, the photo's size.
         size: side of the square in pixels.
+        resize: as for `letterbox_image`.
 
     Returns:
         float32 tensor of shape `(height, width, channels)`. A photo smaller than the map gets means over cells.
     """
     cells = tf.cast(tf.shape(probabilities)[:2], tf.float32)
-    top, left, inner_height, inner_width = letterbox_box(height, width, size)
+    top, left, inner_height, inner_width = letterbox_box(height, width, size, resize)
     sides = tf.cast(tf.stack([height, width]), tf.int32)
     # photo = (square - corner) * sides / inner, and square = cell * stride.
     zoom = tf.cast(sides, tf.float32) / tf.cast(tf.stack([inner_height, inner_width]), tf.float32)

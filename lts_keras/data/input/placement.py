@@ -9,7 +9,10 @@ import typing
 
 import tensorflow as tf
 
-__all__ = ["Placement", "crop", "jitter_placement", "letterbox_box", "pad", "place", "to_square"]
+__all__ = ["RESIZES", "Placement", "crop", "jitter_placement", "letterbox_box", "pad", "place", "to_square"]
+
+RESIZES = ("letterbox", "plain")
+"""How a photo becomes a square: with grey beside it, its shape kept; or stretched, as the paper says literally."""
 
 
 class Placement(typing.NamedTuple):
@@ -28,39 +31,46 @@ class Placement(typing.NamedTuple):
     width: tf.Tensor
 
 
-def letterbox_box(height, width, size):
-    """Where a photo lies in the square: the longer side fills it, the other is centred.
+def letterbox_box(height, width, size, resize="letterbox"):
+    """Where a photo lies in the square.
 
     Args:
         height, width: integers or integer scalars, the photo's size.
         size: side of the square.
+        resize: `"letterbox"`: the longer side fills the square, the other is centred; or `"plain"`: both fill it.
 
     Returns:
         `(top, left, inner_height, inner_width)`, int32 scalars. Halves are rounded to even and no side gets below 1.
+
+    Raises:
+        ValueError: for another `resize`.
     """
-    return _letterbox(height, width, size)
+    return _box(height, width, size, resize)
 
 
-def _letterbox(height, width, size, factor=1.0):
+def _box(height, width, size, resize, factor=1.0):
     """As `letterbox_box` with the photo `factor` times as large."""
+    if resize not in RESIZES:
+        raise ValueError(f"image_resize must be one of {', '.join(RESIZES)}. Received: {resize!r}")
     sides = tf.cast(tf.stack([height, width]), tf.float64)
-    scale = tf.cast(size, tf.float64) / tf.reduce_max(sides) * tf.cast(factor, tf.float64)
+    longest = tf.reduce_max(sides) if resize == "letterbox" else sides
+    scale = tf.cast(size, tf.float64) / longest * tf.cast(factor, tf.float64)
     inner = tf.maximum(tf.cast(tf.round(sides * scale), tf.int32), 1)
     corner = (size - inner) // 2
     return corner[0], corner[1], inner[0], inner[1]
 
 
-def place(height, width, size):
-    """Returns the `Placement` of a whole photo: the plain letterbox."""
-    top, left, inner_height, inner_width = letterbox_box(height, width, size)
+def place(height, width, size, resize="letterbox"):
+    """Returns the `Placement` of a whole photo; arguments as `letterbox_box`."""
+    top, left, inner_height, inner_width = letterbox_box(height, width, size, resize)
     zero = tf.zeros([], tf.int32)
     return Placement(
         zero, zero, tf.cast(height, tf.int32), tf.cast(width, tf.int32), top, left, inner_height, inner_width
     )
 
 
-def jitter_placement(height, width, size, factor, where, keep=None):
-    """Returns the `Placement` of a photo that is `factor` times as large as the letterbox has it.
+def jitter_placement(height, width, size, factor, where, keep=None, resize="letterbox"):
+    """Returns the `Placement` of a photo that is `factor` times as large as `place` has it.
 
     Args:
         height, width: integer scalars, the photo's size.
@@ -69,6 +79,7 @@ def jitter_placement(height, width, size, factor, where, keep=None):
         where: float tensor of shape `(2,)` in 0..1: which part (rows, columns), or where in the square.
         keep: box `(4,)` x0, y0, x1, y1 in pixels of the photo that must stay visible: a sentence about an object that
             was cut away teaches nothing. The factor is lowered, at most to 1, and the part chosen for it.
+        resize: as for `letterbox_box`.
     """
     sides = tf.cast(tf.stack([height, width]), tf.int32)
     first, last = tf.zeros(2, tf.int32), tf.zeros(2, tf.int32)
@@ -76,10 +87,14 @@ def jitter_placement(height, width, size, factor, where, keep=None):
         keep = tf.reverse(tf.reshape(tf.cast(keep, tf.float32), [2, 2]), [1])
         first = tf.clip_by_value(tf.cast(tf.floor(keep[0]), tf.int32), 0, sides)
         last = tf.clip_by_value(tf.cast(tf.math.ceil(keep[1]), tf.int32), first, sides)
-        # The longer side fills the square at factor 1, so it alone says how many pixels of the photo the square holds.
-        room = tf.reduce_max(sides) / tf.maximum(tf.reduce_max(last - first), 1)
+        # A side that fills the square at factor 1 says how many pixels of the photo the square holds along it: with a
+        # letterbox the longer one, for both.
+        filling, kept = sides, last - first
+        if resize == "letterbox":
+            filling, kept = tf.reduce_max(filling), tf.reduce_max(kept)
+        room = tf.reduce_min(filling / tf.maximum(kept, 1))
         factor = tf.minimum(tf.cast(factor, tf.float64), room)
-    _, _, inner_height, inner_width = _letterbox(height, width, size, factor)
+    _, _, inner_height, inner_width = _box(height, width, size, resize, factor)
     inner = tf.stack([inner_height, inner_width])
     shown = tf.minimum(inner, size)
     # The crop is in whole pixels of the photo; the sides in the square follow it.
