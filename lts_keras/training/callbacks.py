@@ -7,7 +7,7 @@ import keras
 
 from lts_keras.training.errors import NotFiniteError
 
-__all__ = ["EndOfRun", "EpochLines", "FiniteLoss", "KeepEpochs"]
+__all__ = ["EndOfRun", "FiniteLoss", "KeepEpochs"]
 
 
 class KeepEpochs(keras.callbacks.Callback):
@@ -68,31 +68,3 @@ class FiniteLoss(keras.callbacks.Callback):
             raise NotFiniteError(
                 f"the loss is {loss} at step {batch + 1} of epoch {self._epoch + 1}", self._epoch, batch
             )
-
-
-class EpochLines(keras.callbacks.Callback):
-    """One line per epoch with what it gave and how long the rest will take.
-
-    Args:
-        epochs: int. Of the whole training.
-        progress: function that takes a line of text.
-    """
-
-    def __init__(self, epochs, progress=print):
-        super().__init__()
-        self.epochs = epochs
-        self.progress = progress
-        self._started = None
-
-    def on_epoch_begin(self, epoch, logs=None):
-        if self._started is None:
-            self._started, self._first = time.monotonic(), epoch
-
-    def on_epoch_end(self, epoch, logs=None):
-        seconds = (time.monotonic() - self._started) / (epoch + 1 - self._first)
-        logs = logs or {}
-        names = ("loss", "mask_mean_iou", "prior_localization_accuracy", "val_mask_mean_iou")
-        names = [*names, "val_prior_localization_accuracy"]
-        values = "  ".join(f"{name} {logs[name]:.4g}" for name in names if name in logs)
-        left = seconds * (self.epochs - epoch - 1)
-        self.progress(f"epoch {epoch + 1}/{self.epochs}  {values}  {seconds:.1f} s, {left:.0f} s left")

@@ -22,6 +22,8 @@ class Datasets(typing.NamedTuple):
     """Batches `(x, y, sample_weight)`, `count_steps` of them an epoch, from `first_epoch` to the last epoch."""
     validation: tf.data.Dataset | None
     """The same elements in the same order each time, or `None`."""
+    pictured: tuple | None = None
+    """An element with photos, whose first samples TensorBoard shows, or `None`."""
     batch_names: Callable | None = None
     """Function `(epoch, step)` -> str, which photos and refs that batch of `train` holds; for messages."""
 

@@ -8,10 +8,11 @@ import keras
 from lts_keras.losses import lts_losses
 from lts_keras.metrics import lts_metrics
 from lts_keras.models.from_config import model_from_config
-from lts_keras.training.callbacks import EpochLines
 from lts_keras.training.datasets import make_datasets
 from lts_keras.training.optimizers import make_optimizer
+from lts_keras.training.progress import ProgressBar
 from lts_keras.training.run_state import RunState
+from lts_keras.training.tensorboard import Pictures
 
 __all__ = ["Parts", "compile_model", "make_callbacks"]
 
@@ -47,8 +48,8 @@ def make_callbacks(config, folder, datasets, steps_per_epoch, progress=print):
     options, callbacks = config.train, []
     if folder:
         callbacks += [
-            keras.callbacks.TensorBoard(folder / "logs", profile_batch=0, write_graph=False),
-            EpochLines(options.epochs, progress),
+            Pictures(folder / "logs", datasets.pictured, validates=datasets.validation is not None),
+            ProgressBar(options.epochs, steps_per_epoch, options.batch_size, progress),
         ]
     if options.ema:
         # Validation uses the averaged weights; training goes on with its own.
