@@ -18,6 +18,9 @@ class PriorUpsampler(keras.layers.Layer):
         Float32 logits of shape `(batch, 2 * height, 2 * width, 1)`.
     """
 
+    def __init__(self, **kwargs):
+        super().__init__(autocast=False, **kwargs)  # logits of eq. 8 may be larger than float16 holds
+
     def call(self, features, prior, training=None):
         _, height, width, _ = ops.shape(prior)
         prior = ops.cast(prior, "float32")

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from lts_keras.layers.coordinates import append_coordinates
 from lts_keras.layers.fusion import Fusion
 from tests.testing import assert_independent, check_layer
 
@@ -29,9 +30,20 @@ def randomize(layer, seed=0):
     layer.set_weights([random.uniform(0.5, 1.5, weight.shape) * (weight + 0.1) for weight in layer.get_weights()])
 
 
-@pytest.mark.parametrize("use_sentence", [True, False])
-def test_is_a_sound_layer(use_sentence):
-    check_layer(Fusion, SMALL | {"use_sentence": use_sentence}, inputs(), (2, 8, 12, 8))
+@pytest.mark.parametrize("option", [{}, {"use_sentence": False}, {"coordinates": True}])
+def test_is_a_sound_layer(option):
+    check_layer(Fusion, SMALL | option, inputs(), (2, 8, 12, 8))
+
+
+def test_coordinates_are_joined_to_every_map_in_both_forms():
+    plain, placed, values = Fusion(**SMALL), Fusion(**SMALL, coordinates=True), inputs()
+    positions = {name: append_coordinates(value) for name, value in values["maps"].items()}
+    expected = plain(positions, values["sentence"])
+    placed(**values)
+    placed.set_weights(plain.get_weights())
+    np.testing.assert_array_equal(placed(**values), expected)
+    features = placed.encode_image(values["maps"])
+    np.testing.assert_allclose(features["visual"], expected[..., 4:], rtol=1e-4, atol=1e-5)
 
 
 def test_examples_do_not_touch_each_other():
