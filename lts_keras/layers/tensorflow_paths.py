@@ -28,7 +28,8 @@ def convolve(x, kernel, dilation_rate=1):
     """Convolution at stride 1 that keeps the size ("same").
 
     `keras.ops.conv` moves a dilated convolution through SpaceToBatch on TensorFlow, forward and backward: up to nine
-    times as slow as the native one, whose gradients are native too.
+    times as slow as the native one, whose gradients are native too. Taps that meet nothing but padding, because the
+    map is no larger than the rate, are left out.
 
     Args:
         x: Float tensor `(batch, height, width, c)`.
@@ -38,6 +39,12 @@ def convolve(x, kernel, dilation_rate=1):
     Returns:
         Tensor `(batch, height, width, filters)` of the same dtype.
     """
+    for axis in (0, 1):
+        if x.shape[axis + 1] is not None and x.shape[axis + 1] <= dilation_rate and kernel.shape[axis] > 1:
+            center = kernel.shape[axis] // 2
+            kernel = kernel[center : center + 1] if axis == 0 else kernel[:, center : center + 1]
+    if kernel.shape[0] == kernel.shape[1] == 1:
+        dilation_rate = 1
     if is_symbolic(x) or dilation_rate == 1 or not _native_dilation(keras.backend.standardize_dtype(x.dtype)):
         return ops.conv(x, kernel, padding="same", dilation_rate=dilation_rate)
     return tf.nn.conv2d(x, kernel, strides=1, padding="SAME", dilations=dilation_rate)

@@ -6,6 +6,8 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from lts_keras.adam import Adam
+
 __all__ = ["OPTIMIZERS", "ScaledAdam", "WarmupSchedule", "make_optimizer"]
 
 _LOWEST_SHARE = 0.01
@@ -124,7 +126,7 @@ class _Scaled:
 
 
 @keras.saving.register_keras_serializable(package="lts_keras")
-class ScaledAdam(_Scaled, keras.optimizers.Adam):
+class ScaledAdam(_Scaled, Adam):
     """Adam; with `weight_decay`, AdamW. Further arguments: `multipliers`, `decays`, one value for each variable."""
 
 
