@@ -57,6 +57,7 @@ def draw_samples(config, workdir, output, augment=None, num_samples=_NUM_SAMPLES
         tokenizer,
         split=config.train.split,
         image_size=config.model.image_size,
+        image_resize=config.model.image_resize,
         batch_size=1,
         augment=config.train.augment if augment is None else augment,
         seed=config.seed,

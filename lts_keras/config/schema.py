@@ -139,6 +139,8 @@ class ModelConfig(_Section):
     variant: str | None = None
     """A row of the paper's tables, see `lts_keras.config.paper_rows`; its values stand below the keys given here."""
     image_size: Annotated[int, Field(gt=0, multiple_of=32)] = 416
+    image_resize: Literal["letterbox", "plain"] = "letterbox"
+    """How a photo becomes the square: its shape kept, grey beside it; or stretched, as the paper says literally."""
     max_tokens: PositiveInt = 15
     backbone: str = "darknet53"
     """`darknet53`, `darknet_tiny`, `file` (weights.backbone is a `.keras` file) or a name in `keras.applications`."""

@@ -73,7 +73,12 @@ def judge(model, data_dir, options, seed=0, progress=print):
         )
     tokenizer = Tokenizer(model.vocabulary, model.max_tokens)
     dataset = evaluation_dataset(
-        data_dir, tokenizer, splits=splits, image_size=model.image_size, batch_size=options.batch_size
+        data_dir,
+        tokenizer,
+        splits=splits,
+        image_size=model.image_size,
+        image_resize=getattr(model, "image_resize", "letterbox"),
+        batch_size=options.batch_size,
     )
     scores, predictions = Scores(options.groups), []
     for answer in predict_expressions(model, dataset):
@@ -97,7 +102,7 @@ def predict_expressions(model, dataset):
         `score`, `box`, `point` in the photo's pixels; `truth` bool `(height, width)` or `None` for an object with a
         box alone, `truth_box` `(4,)`.
     """
-    size, threshold = model.image_size, model.threshold
+    size, threshold, resize = model.image_size, model.threshold, getattr(model, "image_resize", "letterbox")
 
     @tf.function(reduce_retracing=True)
     def forward(image, token_ids, image_index):
@@ -105,7 +110,7 @@ def predict_expressions(model, dataset):
 
     @tf.function(reduce_retracing=True)
     def restore(mask, prior, height, width):
-        return restore_answer(tf.sigmoid(mask), prior, height, width, size, threshold)
+        return restore_answer(tf.sigmoid(mask), prior, height, width, size, threshold, resize)
 
     for batch in dataset:
         outputs = forward(batch["image"], batch["token_ids"], batch["image_index"])

@@ -21,7 +21,7 @@ expression refers to out.
 | code | lts_keras {code_version} |
 | parameters | {parameters:,} |
 | backbone | {backbone} |
-| input | {image_size} x {image_size} letterboxed, {max_tokens} tokens, {vocabulary:,} words |
+| input | {image_size} x {image_size} ({image_resize} resize), {max_tokens} tokens, {vocabulary:,} words |
 | mask threshold | {threshold} |
 | weights | `{weights}` |
 | data | `{data}` |
@@ -71,6 +71,7 @@ def write_model_card(path, model, config, workdir, parity):
         parameters=model.count_params(),
         backbone=config.model.backbone,
         image_size=model.image_size,
+        image_resize=getattr(model, "image_resize", "letterbox"),
         max_tokens=model.max_tokens,
         vocabulary=len(model.vocabulary),
         threshold=model.threshold,

@@ -52,7 +52,8 @@ def _probabilities(predictor, image_bytes, expressions):
     """Probabilities at the photo's size, whose distance from the threshold tells ties from errors."""
     masks, _, size = predictor.segment(predictor.read_pixels(image_bytes), tf.constant(expressions))
     height, width = size.numpy()
-    return [restore_probabilities(mask, height, width, predictor.image_size).numpy()[..., 0] for mask in masks]
+    shape = height, width, predictor.image_size, predictor.image_resize
+    return [restore_probabilities(mask, *shape).numpy()[..., 0] for mask in masks]
 
 
 def _compare(answer, prediction, distance, where):

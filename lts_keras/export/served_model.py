@@ -33,6 +33,7 @@ class ServedModel(tf.Module):
         self._network = network_function(model)
         self._halves = half_functions(model)
         self._image_size = model.image_size
+        self._image_resize = getattr(model, "image_resize", "letterbox")
         self._max_tokens = model.max_tokens
         self._threshold = model.threshold
         self._options = export_config
@@ -85,7 +86,7 @@ class ServedModel(tf.Module):
     def _prepare(self, image_bytes):
         size = self._image_size
         return tf.map_fn(
-            lambda one: prepare_photo(one, size, self._options.max_photo_pixels),
+            lambda one: prepare_photo(one, size, self._options.max_photo_pixels, self._image_resize),
             image_bytes,
             fn_output_signature=(tf.TensorSpec((size, size, 3), tf.float32), tf.TensorSpec((2,), tf.int32)),
             parallel_iterations=_PARALLEL_PHOTOS,
@@ -93,7 +94,7 @@ class ServedModel(tf.Module):
 
     def _answer(self, mask, prior, sizes):
         return tf.map_fn(
-            lambda row: answer(*row, self._image_size, self._threshold),
+            lambda row: answer(*row, self._image_size, self._threshold, self._image_resize),
             (mask, prior, sizes),
             fn_output_signature=ANSWER,
             parallel_iterations=_PARALLEL_PHOTOS,

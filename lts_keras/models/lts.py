@@ -7,6 +7,8 @@ The paper's symbols and the names used here: I `image`, X `token_ids`, F_v1 F_v2
 import keras
 from keras import ops
 
+from lts_keras.adam import Adam
+from lts_keras.data.input.placement import RESIZES
 from lts_keras.layers.fusion import Fusion
 from lts_keras.layers.locator import call_with, join_halves, locate
 from lts_keras.layers.relevance_filter import RelevanceFilter
@@ -52,7 +54,9 @@ class LTS(keras.Model):
             `SegmentationHead`.
         vocabulary: sequence of str, the words of ids 2, 3, ...; 0 is padding, 1 the unknown word. Needed to predict
             from strings. Without it the default embedding has 9000 rows. Defaults to `None`.
-        image_size: int, pixels, a multiple of 32. Side of the letterbox that predictions use. Defaults to `416`.
+        image_size: int, pixels, a multiple of 32. Side of the square that photos become. Defaults to `416`.
+        image_resize: how they become it: `"letterbox"` (grey beside them) or `"plain"` (stretched, as the paper says
+            literally). Defaults to `"letterbox"`.
         max_tokens: int. Where predictions cut a sentence. Defaults to `15`.
         threshold: float. Probability above which a pixel belongs to the mask. Defaults to `0.25`.
         synchronized_batch_norm: bool, whether batch statistics are taken over all replicas; `None`: where there is
@@ -88,6 +92,7 @@ class LTS(keras.Model):
         *,
         vocabulary=None,
         image_size=416,
+        image_resize="letterbox",
         max_tokens=15,
         threshold=0.25,
         synchronized_batch_norm=None,
@@ -97,11 +102,14 @@ class LTS(keras.Model):
         super().__init__(**kwargs)
         if image_size % 32 or image_size <= 0:
             raise ValueError(f"image_size must be a multiple of 32. Received: {image_size}")
+        if image_resize not in RESIZES:
+            raise ValueError(f"image_resize must be one of {', '.join(RESIZES)}. Received: {image_resize!r}")
         boxes = (backbone, sentence_encoder, fusion, locator, segmentation_head)
         for name, box in zip(BOXES, boxes, strict=True):
             check_box(name, box)
         self.vocabulary = None if vocabulary is None else list(vocabulary)
         self.image_size = image_size
+        self.image_resize = image_resize
         self.max_tokens = max_tokens
         self.threshold = threshold
         self.synchronized_batch_norm = synchronized_batch_norm
@@ -237,7 +245,7 @@ class LTS(keras.Model):
             paper = lts_losses()
             loss, loss_weights = paper["loss"], loss_weights or paper["loss_weights"]
         super().compile(
-            optimizer=keras.optimizers.Adam(1e-3) if optimizer == "auto" else optimizer,
+            optimizer=Adam(1e-3) if optimizer == "auto" else optimizer,
             loss=loss,
             loss_weights=loss_weights,
             metrics=metrics,
@@ -256,6 +264,7 @@ class LTS(keras.Model):
             **{name: serialize_box(getattr(self, name)) for name in BOXES},
             "vocabulary": self.vocabulary,
             "image_size": self.image_size,
+            "image_resize": self.image_resize,
             "max_tokens": self.max_tokens,
             "threshold": self.threshold,
             "synchronized_batch_norm": self.synchronized_batch_norm,

@@ -57,7 +57,7 @@ def trained_options(preset):
             return json.loads(path.read_text(encoding="utf-8"))["config"]["model"]
         path = Path(preset) / CONFIG_FILE
         saved = json.loads(path.read_text(encoding="utf-8"))["config"]
-        return {key: saved[key] for key in ("image_size", "max_tokens", "threshold") if key in saved}
+        return {key: saved[key] for key in ("image_size", "image_resize", "max_tokens", "threshold") if key in saved}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
 

@@ -60,6 +60,7 @@ class Predictor:
             raise ValueError("the model has no vocabulary, so it cannot read expressions; give LTS(vocabulary=...)")
         self._step, self._max_photo_pixels = step, max_photo_pixels
         self.image_size = model.image_size
+        self.image_resize = getattr(model, "image_resize", "letterbox")
         self.threshold = model.threshold
         self._tokenizer = Tokenizer(model.vocabulary, model.max_tokens)
         encode, segment = half_functions(float32_twin(model))
@@ -116,13 +117,15 @@ class Predictor:
         return decode_image(check_photo(image_bytes, self._max_photo_pixels))
 
     def _segment_graph(self, photo, expressions, encode, segment):
-        image, size = letterbox_photo(photo, self.image_size)
+        image, size = letterbox_photo(photo, self.image_size, self.image_resize)
         mask, prior = segment_many(encode, segment, image[None], self._tokenizer(expressions), self._step)
         return mask, prior, size
 
     def _restore_graph(self, mask, prior, size):
-        whole = restore_probabilities(prior, size[0], size[1], self.image_size)[..., 0]
-        return restore_answer(mask, prior, size[0], size[1], self.image_size, self.threshold) | {"prior": whole}
+        height, width = size[0], size[1]
+        whole = restore_probabilities(prior, height, width, self.image_size, self.image_resize)[..., 0]
+        found = restore_answer(mask, prior, height, width, self.image_size, self.threshold, self.image_resize)
+        return found | {"prior": whole}
 
     def _prediction(self, mask, prior, size):
         found = {name: value.numpy() for name, value in self._restore(mask, prior, size).items()}

@@ -59,7 +59,7 @@ def make_datasets(config, data_dir, model, first_epoch, progress=print):
             data_dir,
             tokenizer,
             split=options.split,
-            image_size=model.image_size,
+            **_square(model),
             batch_size=options.batch_size,
             sampling=options.sampling,
             expressions_per_image=options.expressions_per_image,
@@ -77,7 +77,7 @@ def make_datasets(config, data_dir, model, first_epoch, progress=print):
             data_dir,
             tokenizer,
             split=options.validation_split,
-            image_size=model.image_size,
+            **_square(model),
             batch_size=options.batch_size,
             sampling=sampling,
             expressions_per_image=options.expressions_per_image,
@@ -92,9 +92,14 @@ def make_datasets(config, data_dir, model, first_epoch, progress=print):
     return Datasets(train, validation)
 
 
+def _square(model):
+    """How photos become what the model takes."""
+    return {"image_size": model.image_size, "image_resize": getattr(model, "image_resize", "letterbox")}
+
+
 def _cache(config, data_dir, model, tokenizer, split, progress):
     options = config.train
-    photos = evaluation_dataset(data_dir, tokenizer, splits=[split], image_size=model.image_size, batch_size=16)
+    photos = evaluation_dataset(data_dir, tokenizer, splits=[split], batch_size=16, **_square(model))
     return FeatureCache(
         model.backbone,
         photos,

@@ -14,7 +14,15 @@ _OF_OBJECT = ("ref_id", "dataset", "split", "category", "mask_png", "has_mask", 
 
 
 def evaluation_dataset(
-    data_dir, tokenizer, *, splits, image_size=416, batch_size=16, max_expressions=64, num_workers=None
+    data_dir,
+    tokenizer,
+    *,
+    splits,
+    image_size=416,
+    image_resize="letterbox",
+    batch_size=16,
+    max_expressions=64,
+    num_workers=None,
 ):
     """Photos with all their expressions, the same elements in the same order each time.
 
@@ -26,6 +34,7 @@ def evaluation_dataset(
         tokenizer: `Tokenizer`.
         splits: list of str. Splits that the data does not have are passed over.
         image_size: side of the square in pixels.
+        image_resize: how a photo becomes the square, `"letterbox"` or `"plain"`.
         batch_size: photos of an element, at most.
         max_expressions: expressions of an element, at most.
         num_workers: threads; by default as many as pay off.
@@ -60,7 +69,7 @@ def evaluation_dataset(
         )
 
     def load(record, expressions, objects):
-        return _load(record, expressions, objects, tokenizer, image_size)
+        return _load(record, expressions, objects, tokenizer, image_size, image_resize)
 
     data = tf.data.TFRecordDataset(records.find_shards(data_dir, found))
     data = data.map(select, workers).flat_map(in_parts).map(load, workers)
@@ -71,11 +80,11 @@ def evaluation_dataset(
     return data.with_options(options).prefetch(1)
 
 
-def _load(record, expressions, objects, tokenizer, image_size):
+def _load(record, expressions, objects, tokenizer, image_size, image_resize):
     """One photo, decoded, with rows for its expressions."""
     image = geometry.decode_image(record["image_bytes"])
     return {
-        "image": geometry.letterbox_image(image, image_size),
+        "image": geometry.letterbox_image(image, image_size, image_resize),
         "photo_id": record["photo_id"],
         "image_bytes": record["image_bytes"],
         "original_size": tf.stack([tf.cast(record["height"], tf.int32), tf.cast(record["width"], tf.int32)]),

@@ -26,6 +26,7 @@ class Stages:
     num_expressions: int | None
     augment: AugmentConfig
     image_features: Callable | None
+    image_resize: str = "letterbox"
 
     def choose(self, serialized, number):
         """Serialised record and random number -> (record, chosen expressions, seed)."""
@@ -44,7 +45,7 @@ class Stages:
         count = tf.size(chosen.objects)
         draws = augmentation.draw(seed + [0, 1], 1 if per_image else count, self.augment)
         boxes = tf.gather(record["box"], chosen.objects)
-        place = augmentation.jittered_placement(height, width, self.size, boxes, draws, self.augment)
+        place = augmentation.jittered_placement(height, width, self.size, boxes, draws, self.augment, self.image_resize)
         token_ids, flipped = self._words(chosen, draws, per_image)
         targets = self._targets(record, chosen, place)
         if self.augment.flip:

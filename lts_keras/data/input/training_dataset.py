@@ -25,6 +25,7 @@ def training_dataset(
     *,
     split="train",
     image_size=416,
+    image_resize="letterbox",
     batch_size=18,
     sampling="per_ref",
     expressions_per_image=1,
@@ -52,6 +53,7 @@ def training_dataset(
         tokenizer: `Tokenizer`.
         split: str.
         image_size: side of the square in pixels, a multiple of 8.
+        image_resize: how a photo becomes the square, `"letterbox"` or `"plain"`.
         batch_size: global batch: samples, or photos with `per_image`.
         sampling: `"per_ref"`, `"per_expression"` or `"per_image"`.
         expressions_per_image: K of `per_image`.
@@ -90,7 +92,8 @@ def training_dataset(
         batch_size = input_context.get_per_replica_batch_size(batch_size)
     shards = records.find_shards(data_dir, [split])
     num_expressions = expressions_per_image if sampling == "per_image" else None
-    stages = Stages(tokenizer, split, image_size, sampling, num_expressions, augment or AugmentConfig(), image_features)
+    augment = augment or AugmentConfig()
+    stages = Stages(tokenizer, split, image_size, sampling, num_expressions, augment, image_features, image_resize)
     workers = tf.data.AUTOTUNE if num_workers is None else num_workers
 
     def epoch(epoch_seed):
