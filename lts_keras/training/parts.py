@@ -9,6 +9,7 @@ from lts_keras.losses import lts_losses
 from lts_keras.metrics import lts_metrics
 from lts_keras.models.from_config import model_from_config
 from lts_keras.training.datasets import make_datasets
+from lts_keras.training.loss_scale import decide_together
 from lts_keras.training.optimizers import make_optimizer
 from lts_keras.training.progress import ProgressBar
 from lts_keras.training.run_state import RunState
@@ -29,6 +30,7 @@ def compile_model(model, config, steps_per_epoch):
     losses = lts_losses(config.train.location_weight, config.train.loss_reduction)
     metrics = lts_metrics(model.threshold)
     model.compile(optimizer=optimizer, weighted_metrics=metrics, jit_compile=config.train.jit_compile, **losses)
+    decide_together(model.optimizer)
 
 
 def make_callbacks(config, folder, datasets, steps_per_epoch, progress=print):

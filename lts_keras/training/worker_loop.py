@@ -7,6 +7,7 @@ import zlib
 import keras
 import tensorflow as tf
 
+from lts_keras.training.loss_scale import decide_together
 from lts_keras.training.workers import agree, any_worker, worker_errors
 
 __all__ = ["fit", "share_rows"]
@@ -56,6 +57,7 @@ def fit(
         TrainingError: a worker is lost, or the workers do not begin alike.
     """
     _check(model)
+    decide_together(model.optimizer)
     callbacks = keras.callbacks.CallbackList(
         list(callbacks), add_history=True, model=model, epochs=epochs, steps=steps_per_epoch, verbose=0
     )
