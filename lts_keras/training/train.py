@@ -20,7 +20,7 @@ from lts_keras.training.errors import NotFiniteError, TrainingError
 from lts_keras.training.parts import Parts
 from lts_keras.training.run_record import write_run_record
 from lts_keras.training.run_state import deciding_values
-from lts_keras.training.workers import chief_first, is_chief
+from lts_keras.training.workers import chief_first, is_chief, worker_errors
 from lts_keras.utils.files import atomic_folder, atomic_write, sweep
 
 __all__ = ["train"]
@@ -75,9 +75,10 @@ def train(config, workdir, progress=print, parts=None):
         progress(f"already trained: {reason}")
         run.write_beside()
         return folder / "preset"
-    if not reason:
-        run.fit()
-    return run.finish()
+    with worker_errors(strategy):
+        if not reason:
+            run.fit()
+        return run.finish()
 
 
 def _check_devices(options, num_replicas):
