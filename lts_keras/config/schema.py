@@ -7,114 +7,39 @@ from typing import Annotated, Literal
 import pydantic
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
+from lts_keras.config.data_schema import (
+    CheckConfig,
+    CocoSource,
+    DataConfig,
+    ManifestSource,
+    ParquetSource,
+    ReferSource,
+    ScenesSource,
+)
 from lts_keras.config.defaults import BATCH_SIZES, MAX_PHOTO_PIXELS
 from lts_keras.config.paper_rows import PAPER_ROWS
+from lts_keras.config.section import Section, Share
 
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class _Section(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", validate_default=True)
-
-
-class _Source(_Section):
-    """What every data source has. Paths are relative to `data.root`."""
-
-    name: str
-    """Name of the data set in records, metrics and reports."""
-    rename_splits: dict[str, str] = {}
-    """Split of the source -> split here, for example `{val: train}`; `"*"` names all others; `drop` leaves them out."""
-
-
-class ScenesSource(_Source):
-    """Drawn scenes: textured background, shapes; splits train, val, testA (appearance), testB (relation)."""
-
-    kind: Literal["scenes"] = "scenes"
-    name: str = "scenes"
-    num_photos: dict[str, PositiveInt] = {"train": 1200, "val": 120, "testA": 60, "testB": 60}
-    photo_size: tuple[PositiveInt, PositiveInt] = (96, 160)
-    """Smallest and largest side of a photo in pixels."""
-    max_shapes: Annotated[int, Field(ge=2, le=12)] = 5
-    seed: NonNegativeInt = 0
-
-
-class ReferSource(_Source):
-    """The layout of the REFER toolkit: `<dataset>/refs(<split_by>).p` and `<dataset>/instances.json`."""
-
-    kind: Literal["refer"] = "refer"
-    dataset: str
-    split_by: str
-    folder: Path = Path(".")
-    photos: Path = Path("images/mscoco/images/train2014")
-
-
-class ParquetSource(_Source):
-    """The same fields as columns of parquet files, the form in which the data circulates."""
-
-    kind: Literal["parquet"] = "parquet"
-    files: tuple[str, ...]
-    """Glob patterns; a file's split is the part of its name before the first `-`."""
-    photos: Path | None = None
-    """Folder of the photos, where the files hold names and not bytes."""
-
-
-class CocoSource(_Source):
-    """Plain COCO instances; expressions from a refs file, or made from class, size and place."""
-
-    kind: Literal["coco"] = "coco"
-    instances: Path | None = None
-    photos: Path
-    refs: Path | None = None
-    """JSON with `refs`: `ref_id, split, image_id, ann_id or bbox, sentences`. Without it expressions are made up."""
-    split: str = "train"
-    """Split of all photos, where neither refs nor the images name one."""
-    made_up: bool = False
-    """Also makes expressions up for the photos of a refs file."""
-    made_up_splits: tuple[str, ...] = ("train",)
-    made_up_per_object: PositiveInt = 16
-    """Made-up expressions per object, at most."""
-    further_nouns: dict[str, tuple[str, ...]] = {}
-    """Class -> nouns that made-up expressions use too, although they are not true of every object of the class."""
-
-
-class ManifestSource(_Source):
-    """A team's own photos: one JSON object a line, see docs/own-data.md."""
-
-    kind: Literal["manifest"] = "manifest"
-    file: Path
-
-
-Source = Annotated[
-    ScenesSource | ReferSource | ParquetSource | CocoSource | ManifestSource, Field(discriminator="kind")
+__all__ = [
+    "AugmentConfig",
+    "BlessConfig",
+    "CheckConfig",
+    "CocoSource",
+    "Config",
+    "DataConfig",
+    "EvaluateConfig",
+    "ExportConfig",
+    "ManifestSource",
+    "ModelConfig",
+    "ParquetSource",
+    "ReferSource",
+    "ScenesSource",
+    "TrainConfig",
+    "WeightsConfig",
 ]
 
 
-class CheckConfig(_Section):
-    """Thresholds that stop the pipeline at `validate_data`."""
-
-    on_leak: Literal["stop", "drop", "report"] = "stop"
-    """What a photo of val/test in train does: stop, drop it from train, or report it alone (RefCOCOg by Google splits
-    objects and not photos, so there it is meant)."""
-    max_empty_masks: Share = 0.02
-    max_unreadable_photos: Share = 0.0
-    max_size_mismatches: Share = 0.0
-    max_box_disagreements: Share = 0.05
-    max_unknown_words: Share = 0.25
-    published_counts: bool = False
-    """Whether the counts of refs and expressions must equal the published ones of the data set."""
-
-
-class DataConfig(_Section):
-    """Where the data comes from and how it is stored."""
-
-    root: Path = Path(".")
-    sources: tuple[Source, ...] = (ScenesSource(),)
-    photos_per_shard: PositiveInt = 256
-    vocabulary_min_count: PositiveInt = 1
-    check: CheckConfig = CheckConfig()
-
-
-class WeightsConfig(_Section):
+class WeightsConfig(Section):
     """Files with weights to start from; none is ever downloaded. `{data.root}` in a path stands for that key.
 
     What is frozen must be given; `random` says that random values are meant.
@@ -133,7 +58,7 @@ class WeightsConfig(_Section):
         raise ValueError(f"weights.{info.field_name} must be a path, random or null. Received: {value!r}")
 
 
-class ModelConfig(_Section):
+class ModelConfig(Section):
     """Arguments of `lts_keras.models.variants.make_lts`; see there."""
 
     variant: str | None = None
@@ -182,7 +107,7 @@ class ModelConfig(_Section):
         return PAPER_ROWS[name] | values
 
 
-class AugmentConfig(_Section):
+class AugmentConfig(Section):
     """Augmentation on the fly; all off in the paper."""
 
     flip: Share = 0.0
@@ -193,7 +118,7 @@ class AugmentConfig(_Section):
     """Photos are scaled by a factor in [1 - scale, 1 + scale]."""
 
 
-class TrainConfig(_Section):
+class TrainConfig(Section):
     """Training through `model.fit`."""
 
     epochs: PositiveInt = 45
@@ -253,7 +178,7 @@ class TrainConfig(_Section):
     """Address of a tf.data service dispatcher (`grpc://host:port`)."""
 
 
-class EvaluateConfig(_Section):
+class EvaluateConfig(Section):
     """Evaluation at the photos' original size."""
 
     threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
@@ -278,7 +203,7 @@ class EvaluateConfig(_Section):
         return value
 
 
-class BlessConfig(_Section):
+class BlessConfig(Section):
     """What a model must reach to be pushed, on one slice."""
 
     dataset: str | None = None
@@ -291,7 +216,7 @@ class BlessConfig(_Section):
     """Against the last blessed model."""
 
 
-class ExportConfig(_Section):
+class ExportConfig(Section):
     """The served model."""
 
     batch_sizes: tuple[PositiveInt, ...] = BATCH_SIZES
@@ -301,7 +226,7 @@ class ExportConfig(_Section):
     onnx: bool = True
 
 
-class Config(_Section):
+class Config(Section):
     """Everything that decides a run."""
 
     name: str = "lts"

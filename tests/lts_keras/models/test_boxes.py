@@ -17,6 +17,7 @@ from lts_keras.layers.relevance_filter import RelevanceFilter
 from lts_keras.layers.segmentation_head import SegmentationHead
 from lts_keras.layers.sentence_encoder import SentenceEncoder
 from lts_keras.models.backbones import make_backbone
+from tests.conftest import run_python
 from tests.lts_keras.models.literal import literal_forward
 from tests.lts_keras.models.test_lts import batch, randomize, small, three_maps
 
@@ -355,3 +356,23 @@ def test_fast_form_equals_the_equations_with_every_box_made_outside():
     reference = literal_forward(model, model.backbone(image), token_ids)
     for name in ("mask", "prior"):
         np.testing.assert_allclose(outputs[name], reference[name], rtol=1e-4, atol=1e-5)
+
+
+TWO_REPLICAS = """
+import keras
+import tensorflow as tf
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+from tests.lts_keras.models.test_boxes import plain_three_maps, small
+with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+    for given in (None, False):
+        model = small(backbone=plain_three_maps(), synchronized_batch_norm=given)
+        norms = [layer for layer in model.backbone.layers if isinstance(layer, keras.layers.BatchNormalization)]
+        print(given, {norm.synchronized for norm in norms}, model.fusion.c3_projection.norm.synchronized)
+"""
+
+
+def test_a_foreign_batch_norm_is_synchronized_under_more_than_one_replica():
+    done = run_python("-c", TWO_REPLICAS)
+    assert done.stdout.splitlines()[-2:] == ["None {True} None", "False {False} False"], done.stderr[-2000:]

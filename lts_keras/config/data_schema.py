@@ -1,0 +1,107 @@
+"""The section `data` of the configuration: sources of photos and expressions, and what is checked of them."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeInt, PositiveInt
+
+from lts_keras.config.section import Section, Share
+
+__all__ = ["CheckConfig", "CocoSource", "DataConfig", "ManifestSource", "ParquetSource", "ReferSource", "ScenesSource"]
+
+
+class _Source(Section):
+    """What every data source has. Paths are relative to `data.root`."""
+
+    name: str
+    """Name of the data set in records, metrics and reports."""
+    rename_splits: dict[str, str] = {}
+    """Split of the source -> split here, for example `{val: train}`; `"*"` names all others; `drop` leaves them out."""
+
+
+class ScenesSource(_Source):
+    """Drawn scenes: textured background, shapes; splits train, val, testA (appearance), testB (relation)."""
+
+    kind: Literal["scenes"] = "scenes"
+    name: str = "scenes"
+    num_photos: dict[str, PositiveInt] = {"train": 1200, "val": 120, "testA": 60, "testB": 60}
+    photo_size: tuple[PositiveInt, PositiveInt] = (96, 160)
+    """Smallest and largest side of a photo in pixels."""
+    max_shapes: Annotated[int, Field(ge=2, le=12)] = 5
+    seed: NonNegativeInt = 0
+
+
+class ReferSource(_Source):
+    """The layout of the REFER toolkit: `<dataset>/refs(<split_by>).p` and `<dataset>/instances.json`."""
+
+    kind: Literal["refer"] = "refer"
+    dataset: str
+    split_by: str
+    folder: Path = Path(".")
+    photos: Path = Path("images/mscoco/images/train2014")
+
+
+class ParquetSource(_Source):
+    """The same fields as columns of parquet files, the form in which the data circulates."""
+
+    kind: Literal["parquet"] = "parquet"
+    files: tuple[str, ...]
+    """Glob patterns; a file's split is the part of its name before the first `-`."""
+    photos: Path | None = None
+    """Folder of the photos, where the files hold names and not bytes."""
+
+
+class CocoSource(_Source):
+    """Plain COCO instances; expressions from a refs file, or made from class, size and place."""
+
+    kind: Literal["coco"] = "coco"
+    instances: Path | None = None
+    photos: Path
+    refs: Path | None = None
+    """JSON with `refs`: `ref_id, split, image_id, ann_id or bbox, sentences`. Without it expressions are made up."""
+    split: str = "train"
+    """Split of all photos, where neither refs nor the images name one."""
+    made_up: bool = False
+    """Also makes expressions up for the photos of a refs file."""
+    made_up_splits: tuple[str, ...] = ("train",)
+    made_up_per_object: PositiveInt = 16
+    """Made-up expressions per object, at most."""
+    further_nouns: dict[str, tuple[str, ...]] = {}
+    """Class -> nouns that made-up expressions use too, although they are not true of every object of the class."""
+
+
+class ManifestSource(_Source):
+    """A team's own photos: one JSON object a line, see docs/own-data.md."""
+
+    kind: Literal["manifest"] = "manifest"
+    file: Path
+
+
+Source = Annotated[
+    ScenesSource | ReferSource | ParquetSource | CocoSource | ManifestSource, Field(discriminator="kind")
+]
+
+
+class CheckConfig(Section):
+    """Thresholds that stop the pipeline at `validate_data`."""
+
+    on_leak: Literal["stop", "drop", "report"] = "stop"
+    """What a photo of val/test in train does: stop, drop it from train, or report it alone (RefCOCOg by Google splits
+    objects and not photos, so there it is meant)."""
+    max_empty_masks: Share = 0.02
+    max_unreadable_photos: Share = 0.0
+    max_size_mismatches: Share = 0.0
+    max_box_disagreements: Share = 0.05
+    max_unknown_words: Share = 0.25
+    published_counts: bool = False
+    """Whether the counts of refs and expressions must equal the published ones of the data set."""
+
+
+class DataConfig(Section):
+    """Where the data comes from and how it is stored."""
+
+    root: Path = Path(".")
+    sources: tuple[Source, ...] = (ScenesSource(),)
+    photos_per_shard: PositiveInt = 256
+    vocabulary_min_count: PositiveInt = 1
+    check: CheckConfig = CheckConfig()
