@@ -1,12 +1,17 @@
 """Which expressions of a photo become samples, by graph operations alone, and how many there are."""
 
+import collections
+import functools
 import typing
+from pathlib import Path
 
 import tensorflow as tf
 
-from lts_keras.data.prepare.records import find_shards, read_manifest
+from lts_keras.data.prepare.records import find_shards, parse_record, read_manifest
+from lts_keras.data.prepare.split_counts import SplitCounts
+from lts_keras.data.schema import DataError
 
-__all__ = ["MODES", "Chosen", "choose", "count_samples"]
+__all__ = ["MODES", "Chosen", "choose", "count_samples", "photos_by_expressions"]
 
 MODES = ("per_ref", "per_expression", "per_image")
 
@@ -30,7 +35,7 @@ def choose(record, splits, sampling=None, num_expressions=None, seed=None):
         splits: list of str. Objects of other splits are passed over.
         sampling: `"per_ref"`: one expression of each object, at random; `"per_image"`: `num_expressions` of all, at
             random, every object as likely as any other, the first ones again with weight 0 where the photo has fewer;
-            `"per_expression"` or `None`: all.
+            all for any other value.
         num_expressions: int, for `"per_image"`.
         seed: int64 `(2,)`, for the random ones.
 
@@ -78,16 +83,44 @@ def _one_each(expressions, wanted, seed):
 
 
 def count_samples(data_dir, split, sampling):
-    """Number of samples (photos with `per_image`) of an epoch, from the manifest alone.
+    """Number of samples (photos with `per_image`) of an epoch.
+
+    From the manifest; where an older version of the library wrote it, the shards are read once.
 
     Raises:
-        DataError: no such data or split.
+        DataError: no such data or split, or none of its objects has an expression.
     """
-    find_shards(data_dir, [split])
+    refs, photos = _counts(data_dir, split)
+    if sampling == "per_ref":
+        return refs
+    return sum(number * (1 if sampling == "per_image" else length) for length, number in photos.items())
+
+
+def photos_by_expressions(data_dir, split):
+    """Returns `{number of expressions: number of photos with so many}` of a split; raises as `count_samples`."""
+    return dict(_counts(data_dir, split)[1])
+
+
+def _counts(data_dir, split):
+    """Objects with an expression, and photos by their number of expressions."""
+    paths = find_shards(data_dir, [split])
     shards = [shard for shard in read_manifest(data_dir)["shards"] if split in shard["splits"]]
-    if sampling == "per_image":
-        # A shard holds photos of one and the same set of splits; a photo of several data sets counts once.
-        return sum(shard["photos"] for shard in shards)
-    unit = "refs" if sampling == "per_ref" else "expressions"
-    slices = [item for shard in shards for item in shard["slices"].items()]
-    return sum(counts[unit] for name, counts in slices if name.rpartition("/")[2] == split)
+    refs, photos = 0, collections.Counter()
+    for shard, path in zip(shards, paths, strict=True):
+        counts = shard.get("samples") or _read_counts(path, Path(path).stat().st_mtime_ns)
+        counts = counts.get(split, {"refs": 0, "photos_by_expressions": {}})
+        refs += counts["refs"]
+        photos.update({int(length): number for length, number in counts["photos_by_expressions"].items()})
+    if not refs:
+        raise DataError(f"{data_dir}: no object of the split {split} has an expression")
+    return refs, photos
+
+
+@functools.lru_cache(maxsize=4096)
+def _read_counts(path, _changed):
+    counts = SplitCounts()
+    for record in tf.data.TFRecordDataset(path).map(parse_record):
+        lengths = record["expressions"].row_lengths().numpy().tolist()
+        splits = [name.decode() for name in record["split"].numpy()]
+        counts.add(zip(splits, lengths, strict=True))
+    return counts.to_json()

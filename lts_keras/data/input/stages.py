@@ -12,7 +12,10 @@ from lts_keras.data.input.sampling import choose
 from lts_keras.data.prepare import records
 from lts_keras.data.text import Tokenizer
 
-__all__ = ["Stages"]
+__all__ = ["ROWS", "Stages"]
+
+ROWS = ("token_ids", "expression_mask", "ref_id")
+"""What `x` holds for each expression, and not for each photo."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +29,13 @@ class Stages:
     num_expressions: int | None
     augment: AugmentConfig
     image_features: Callable | None
+    ids: bool = False
     image_resize: str = "letterbox"
+
+    @property
+    def together(self):
+        """Whether a sample is a photo with several expressions (`num_expressions`, or all), and not one expression."""
+        return self.sampling in ("per_image", "all")
 
     def choose(self, serialized, number):
         """Serialised record and random number -> (record, chosen expressions, seed)."""
@@ -41,7 +50,7 @@ class Stages:
 
     def decode(self, record, chosen, seed):
         """-> (photo, samples): the small picture; token ids and targets of all samples."""
-        height, width, per_image = record["height"], record["width"], self.num_expressions is not None
+        height, width, per_image = record["height"], record["width"], self.together
         count = tf.size(chosen.objects)
         draws = augmentation.draw(seed + [0, 1], 1 if per_image else count, self.augment)
         boxes = tf.gather(record["box"], chosen.objects)
@@ -54,9 +63,11 @@ class Stages:
         has_mask = tf.cast(tf.gather(record["has_mask"], chosen.objects), tf.float32)
         weights = {"mask": chosen.weights * has_mask, "prior": chosen.weights}
         samples = {"token_ids": token_ids, "targets": targets, "weights": weights, "flipped": flipped}
+        samples["color"] = draws.color
         if per_image:
-            samples["flipped"] = flipped[0]
-        samples["color"] = draws.color[0] if per_image else draws.color
+            samples |= {"flipped": flipped[0], "color": draws.color[0], "expression_mask": chosen.weights > 0}
+        if self.ids:
+            samples["ref_id"] = tf.gather(record["ref_id"], chosen.objects)
         return self._photo(record, place), samples
 
     def _words(self, chosen, draws, per_image):
@@ -71,12 +82,13 @@ class Stages:
 
     def _photo(self, record, place):
         """What all samples of a photo share."""
+        names = {"photo_id": record["photo_id"]}
         if self.image_features is not None:
-            return {"photo_id": record["photo_id"]}
+            return names
         inner = geometry.resize_image(geometry.decode_image(record["image_bytes"]), place)
         corner = tf.stack([place.top, place.left])
         # A quarter of the memory of float32; half a grey level is below what the photo's own noise is.
-        return {"inner": tf.cast(tf.round(inner), tf.uint8), "corner": corner}
+        return names | {"inner": tf.cast(tf.round(inner), tf.uint8), "corner": corner}
 
     def _targets(self, record, chosen, place):
         """uint8 0 or 1 `(n, S / stride, S / stride, 1)` by name; a mask is decoded once for all its expressions."""
@@ -104,17 +116,15 @@ class Stages:
         else:
             x = {"image": self._square(photo, sample)}
         y = {name: tf.cast(value, tf.float32) for name, value in sample["targets"].items()}
-        x, y, weights = {**x, "token_ids": sample["token_ids"]}, y, sample["weights"]
-        return (x, y, weights) if self.num_expressions is None else self._with_static_rows(x, y, weights)
+        rows = {name: sample[name] for name in ROWS if name in sample}
+        parts = rows, y, sample["weights"]
+        rows, y, weights = tf.nest.map_structure(self._with_static_rows, parts) if self.together else parts
+        names = {"photo_id": photo["photo_id"]} if self.ids else {}
+        return {**x, **rows, **names}, y, weights
 
-    def _with_static_rows(self, x, y, weights):
+    def _with_static_rows(self, value):
         """Tells the graph that the axis K of `per_image` has K entries, which `choose` made sure of."""
-
-        def rows(value):
-            return tf.ensure_shape(value, [self.num_expressions, *value.shape[1:]])
-
-        x["token_ids"] = rows(x["token_ids"])
-        return x, tf.nest.map_structure(rows, y), tf.nest.map_structure(rows, weights)
+        return tf.ensure_shape(value, [self.num_expressions, *value.shape[1:]])
 
     def _square(self, photo, sample):
         image = tf.cast(photo["inner"], tf.float32) / 255.0

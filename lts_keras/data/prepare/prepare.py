@@ -16,6 +16,7 @@ from lts_keras.data.checks.statistics import Statistics
 from lts_keras.data.prepare import records
 from lts_keras.data.prepare.plan import make_plan
 from lts_keras.data.prepare.read import read_planned
+from lts_keras.data.prepare.split_counts import SplitCounts
 from lts_keras.data.schema import DataError
 from lts_keras.data.sources import PhotoError
 from lts_keras.data.text import write_vocabulary
@@ -130,7 +131,7 @@ def write_shard(sources, shard, folder):
 
 def _gather(sources, shard, write=None):
     """Reads, counts and serialises the photos of a shard, one at a time."""
-    statistics, num_photos, splits = Statistics(), 0, set()
+    statistics, num_photos, splits, samples = Statistics(), 0, set(), SplitCounts()
     for planned in shard.photos:
         try:
             photo = read_planned(sources, planned, statistics)
@@ -141,6 +142,7 @@ def _gather(sources, shard, write=None):
         if objects:
             num_photos += 1
             splits |= {item.split for item in objects}
+            samples.add((item.split, len(item.expressions)) for item in objects)
             if write:
                 write(records.make_record(dataclasses.replace(photo, objects=objects)))
     counted = statistics.to_json()
@@ -154,6 +156,7 @@ def _gather(sources, shard, write=None):
             name: {key: one[key] for key in ("photos", "refs", "expressions")}
             for name, one in sorted(counted["slices"].items())
         },
+        "samples": samples.to_json(),
         "statistics": counted,
     }
 

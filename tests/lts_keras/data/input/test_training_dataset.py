@@ -6,7 +6,9 @@ import tensorflow as tf
 
 from lts_keras.config.schema import AugmentConfig
 from lts_keras.data.input import geometry
-from lts_keras.data.input.training_dataset import count_samples, evaluation_dataset, training_dataset
+from lts_keras.data.input.evaluation_dataset import evaluation_dataset
+from lts_keras.data.input.sampling import count_samples
+from lts_keras.data.input.training_dataset import training_dataset
 from lts_keras.data.prepare import masks
 from lts_keras.data.schema import DataError
 from tests.lts_keras.data.photos import SIZES, make_photo, write_photos
@@ -100,6 +102,7 @@ def test_per_image_repeats_with_weight_zero_and_samples_beyond_k(data):
             texts = [sentence(tokenizer, ids) for ids in x["token_ids"][row].numpy()]
             real = int(weight["prior"][row].numpy().sum())
             assert weight["prior"][row].numpy().tolist() == [1.0] * real + [0.0] * (4 - real)
+            assert x["expression_mask"][row].numpy().tolist() == [True] * real + [False] * (4 - real)
             assert len(set(texts[:real])) == real and set(texts[real:]) <= set(texts[:real])
             counts.append(real)
             for column, ids in enumerate(x["token_ids"][row].numpy()):
@@ -133,20 +136,26 @@ def test_same_seed_same_batches_other_epoch_other_batches(data, sampling):
     assert not equal(first, second) and not equal(first, read(data, seed=6, **options))
 
 
-def test_repeat_goes_on_where_it_was_resumed(data):
-    options = {"deterministic": True, "repeat": True, "seed": 3, "augment": AugmentConfig(flip=0.5)}
-    steps = 5
-    long = list(read(data, **options).take(3 * steps))
-    assert equal(long[steps:], read(data, first_epoch=1, **options).take(2 * steps))
-    tokenizer = data[2]
-    refs = sum(o.split == "train" for photo in data[1] for o in photo.objects)
-    assert len(sentences(long[:steps], tokenizer)) == refs
-    assert not equal(long[:steps], long[steps : 2 * steps])
-
-
-def test_without_shuffling_the_order_is_that_of_the_records(data):
-    dataset = read(data, sampling="per_expression", shuffle=False, deterministic=True)
+@pytest.mark.parametrize("sampling", ["per_ref", "per_expression", "per_image"])
+def test_without_shuffling_the_order_is_that_of_the_records_and_the_draws_stay(data, sampling):
+    """Validation on other sentences each time would be no comparison."""
+    options = {"shuffle": False, "deterministic": True, "augment": AugmentConfig(flip=0.5, color=0.3)}
+    dataset = read(data, sampling=sampling, expressions_per_image=2, **options)
     assert equal(dataset, dataset)
+
+
+@pytest.mark.parametrize("sampling", ["per_ref", "per_image"])
+def test_ids_say_which_photo_and_object_a_sample_is_of(data, sampling):
+    _, photos, tokenizer = data
+    owner = {text: (p.photo_id, o.ref_id) for p in photos for o in p.objects for text in o.expressions}
+    for x, _, _ in read(data, sampling=sampling, expressions_per_image=2, ids=True):
+        count = len(x["photo_id"])
+        rows = tf.reshape(x["token_ids"], (count, -1, 6)).numpy()
+        for photo_id, ref_ids, texts in zip(
+            x["photo_id"].numpy(), x["ref_id"].numpy().reshape(count, -1), rows, strict=True
+        ):
+            for ref_id, ids in zip(ref_ids, texts, strict=True):
+                assert owner[sentence(tokenizer, ids)] == (photo_id.decode(), ref_id.decode())
 
 
 @pytest.mark.parametrize("num_workers", [2, 3])
