@@ -3,7 +3,9 @@
 import json
 from pathlib import Path
 
-from lts_keras.config.read import dump_config
+import yaml
+
+from lts_keras.models.trained import trained_options
 from lts_keras.utils.files import digest
 from lts_keras.utils.version import code_version
 
@@ -69,7 +71,7 @@ def write_model_card(path, model, config, workdir, parity):
         name=config.name,
         code_version=code_version(),
         parameters=model.count_params(),
-        backbone=config.model.backbone,
+        backbone=model.backbone.name,
         image_size=model.image_size,
         image_resize=getattr(model, "image_resize", "letterbox"),
         max_tokens=model.max_tokens,
@@ -80,7 +82,10 @@ def write_model_card(path, model, config, workdir, parity):
         parity=agreement,
         metrics=_metrics_table(workdir / "evaluate" / "metrics.json"),
         max_pixels=config.export.max_photo_pixels,
-        config=dump_config(config),
+        # What was not given here has the schema's value in `config.model`, and not the model's.
+        config=yaml.safe_dump(
+            config.model_dump(mode="json") | {"model": trained_options(workdir / "train" / "preset")}, sort_keys=False
+        ),
     )
     Path(path).write_text(text, encoding="utf-8")
 

@@ -26,7 +26,9 @@ def test_export_appears_whole_with_its_card(workdir):
     card = (folder / "model_card.md").read_text()
     assert card.startswith("# mine\n")
     assert "| scenes/val | 0.500 (0.400-0.600) | - | - | - | 7 |" in card
-    assert "64 x 64 letterboxed, 6 tokens, 8 words" in card
+    assert "64 x 64 (letterbox resize), 6 tokens, 8 words" in card
+    # Of the model itself, and not the configuration's defaults.
+    assert "| backbone | small_backbone |" in card and "image_size: 64" in card and "gru_units" not in card
     assert any("SavedModel = Keras model" in line for line in lines)
 
 
