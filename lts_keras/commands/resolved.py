@@ -2,6 +2,8 @@
 
 import yaml
 
+from lts_keras.config.paper_rows import PAPER_ROWS
+
 __all__ = ["differences", "format_differences", "print_resolved"]
 
 _WIDTH = 110
@@ -13,6 +15,9 @@ def differences(config):
     for place, given in enumerate(values.get("data", {}).get("sources", ())):
         # Each kind is its class's default, and yet what tells the classes apart.
         values["data"]["sources"][place] = {"kind": config.data.sources[place].kind} | given
+    for key, value in PAPER_ROWS.get(config.model.variant, {}).items():
+        if getattr(config.model, key) != value:
+            values["model"][key] = getattr(config.model, key)  # a default, and yet another value than the row's
     return values
 
 

@@ -39,6 +39,12 @@ def test_a_source_keeps_its_kind_and_a_mapping_stands_whole():
     ]
 
 
+def test_a_default_that_wins_over_a_variant_is_shown():
+    config = parse_config({"model": {"variant": "table4_transformer_refcoco", "locator": "filter"}})
+    assert differences(config)["model"] == {"variant": "table4_transformer_refcoco", "locator": "filter"}
+    assert parse_config(differences(config)) == config
+
+
 @given(st.text(st.characters(codec="utf-8"), min_size=1), st.floats(1e-12, 1e12), st.lists(st.integers(1, 99)))
 def test_any_value_reads_back(name, rate, epochs):
     config = parse_config({"name": name, "train": {"learning_rate": rate, "decay_epochs": epochs}})
