@@ -39,7 +39,8 @@ class LTS(keras.Model):
     for the paper's. `lts_keras.models.variants` makes every row of the paper's tables.
 
     It has two halves. `encode_image` computes everything that the image alone decides; `segment` adds a sentence.
-    Several sentences on one image pay the first half once, in training as in serving.
+    Several sentences on one image pay the first half once, in training as in serving. A subclass changes the halves and
+    not `call`: evaluation and prediction ask these.
 
     Args:
         backbone: `keras.Model` or layer with maps at strides 8, 16, 32, from RGB in 0..1, see `make_backbone`. It
