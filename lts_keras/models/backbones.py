@@ -58,11 +58,11 @@ def _with_policy(model, dtype):
     if dtype is None:
         return model
     name = keras.dtype_policies.get(dtype).name
-    config = keras.saving.serialize_keras_object(model)
-    wanted = replace_policy(config, name)
-    if wanted == config:
+    layers = [layer for layer in model._flatten_layers(include_self=False) if layer.weights]
+    if all(layer.dtype_policy.name == name for layer in layers):
         return model
-    copy = keras.saving.deserialize_keras_object(wanted)
+    config = replace_policy(keras.saving.serialize_keras_object(model), name)
+    copy = keras.saving.deserialize_keras_object(config)
     restore_flags(copy)
     copy.set_weights(model.get_weights())
     return copy

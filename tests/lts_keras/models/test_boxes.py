@@ -244,6 +244,12 @@ def test_precision_of_a_backbone_by_name_or_file(source, tmp_path):
         np.testing.assert_allclose(ops.cast(half(image)[name], "float32") / scale, value / scale, atol=0.1)
 
 
+def test_a_backbone_that_has_the_precision_already_is_not_copied():
+    backbone = make_backbone(plain_three_maps())
+    assert make_backbone(backbone, dtype="float32") is backbone
+    assert make_backbone(backbone, dtype="mixed_bfloat16") is not backbone
+
+
 def test_compile_without_arguments_is_the_papers():
     model = small()
     model.compile()
