@@ -2,6 +2,8 @@
 
 from keras import ops
 
+from lts_keras.layers.tensorflow_paths import is_symbolic, upsample_nearest
+
 __all__ = ["upsample"]
 
 
@@ -16,7 +18,9 @@ def upsample(x):
     """
     _, height, width, channels = ops.shape(x)
     if isinstance(height, int) and isinstance(width, int):
-        # The resize operation's gradient is five times as fast as that of a broadcast or of `repeat`.
+        # Several times as fast, with its gradient, as a broadcast or `repeat`.
+        if not is_symbolic(x):
+            return upsample_nearest(x)
         return ops.image.resize(x, (2 * height, 2 * width), interpolation="nearest")
     # That operation takes no size that is known only when the graph runs.
     x = ops.broadcast_to(x[:, :, None, :, None, :], (ops.shape(x)[0], height, 2, width, 2, channels))

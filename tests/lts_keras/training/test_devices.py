@@ -1,11 +1,14 @@
 import json
 
+import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 
 from lts_keras.config.errors import ConfigError
 from lts_keras.training.devices import check_batch, make_strategy
 from tests.conftest import run_python
+from tests.lts_keras.models.test_lts import small
 
 
 @pytest.mark.parametrize(
@@ -105,3 +108,21 @@ def test_an_epoch_on_many_devices_is_that_of_one():
     assert len({one["case"][0] for one in results}) > 1
     # Not trivially equal: something was trained, and sums in another order leave a trace.
     assert any(one["gap"] > 0 for one in results)
+
+
+@pytest.mark.slow
+def test_a_step_that_xla_compiled_is_the_same_step():
+    """Also where rows that only fill are left out, so that XLA meets a number of rows that the data decides."""
+    rng = np.random.default_rng(0)
+    x = {"image": rng.random((2, 32, 32, 3), "float32"), "token_ids": rng.integers(1, 7, (2, 3, 5)).astype("int32")}
+    x["expression_mask"] = np.array([[True, True, True], [True, False, False]])
+    y = {"mask": rng.integers(0, 2, (2, 3, 8, 8, 1)), "prior": rng.integers(0, 2, (2, 3, 4, 4, 1))}
+    trained = []
+    for jit_compile in (False, True):
+        keras.utils.set_random_seed(0)
+        model = small(trainable_backbone="all")
+        model.compile(keras.optimizers.SGD(1e-4), jit_compile=jit_compile)
+        model.fit(x, {name: value.astype("float32") for name, value in y.items()}, epochs=2, verbose=0)
+        trained.append(model.get_weights())
+    for one, other in zip(*trained, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
