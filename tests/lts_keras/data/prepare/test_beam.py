@@ -28,12 +28,3 @@ def test_a_finding_stops_it_too(beam, tmp_path):
     (tmp_path / "tree" / "photos" / "000000000001.jpg").write_bytes(b"")
     with pytest.raises(DataError, match="unreadable photos: 1 of 4"):
         beam.prepare_with_beam(data_trees.config(tmp_path / "tree", section), tmp_path / "work")
-
-
-def test_the_command(beam, tmp_path, capsys):
-    (tmp_path / "c.yaml").write_text("data: {sources: [{kind: scenes, num_photos: {train: 4}}]}\n")
-    command = ["--config", str(tmp_path / "c.yaml"), "--workdir", str(tmp_path / "w"), "data.photos_per_shard=2"]
-    assert beam.main([*command, "--direct_num_workers=1"]) == 0
-    assert "shard 2 of 2" in capsys.readouterr().out
-    assert beam.main([*command[:2], "--workdir", str(tmp_path / "w"), "data.nothing=2"]) == 2
-    assert "unknown key 'data.nothing'" in capsys.readouterr().err
