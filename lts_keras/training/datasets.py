@@ -9,8 +9,9 @@ import tensorflow as tf
 from lts_keras.data.input.evaluation_dataset import evaluation_dataset
 from lts_keras.data.input.sampling import count_samples
 from lts_keras.data.input.training_dataset import training_dataset
+from lts_keras.data.input.validation_dataset import validation_dataset
 from lts_keras.data.text import Tokenizer
-from lts_keras.training.feature_cache import FeatureCache
+from lts_keras.training.feature_cache import FeatureCache, MemoryBudget
 
 __all__ = ["Datasets", "count_steps", "make_datasets"]
 
@@ -51,8 +52,9 @@ def make_datasets(config, data_dir, model, first_epoch, progress=print):
     tokenizer = Tokenizer(model.vocabulary, model.max_tokens)
     features = {split: None for split in (options.split, options.validation_split)}
     if options.cache_features:
+        budget = MemoryBudget(options.max_cache_gib)
         for split in filter(None, features):
-            features[split] = _cache(config, data_dir, model, tokenizer, split, progress)
+            features[split] = _cache(config, data_dir, model, tokenizer, split, budget, progress)
 
     def training(**arguments):
         return training_dataset(
@@ -72,22 +74,21 @@ def make_datasets(config, data_dir, model, first_epoch, progress=print):
 
     validation = None
     if options.validation_split:
-        sampling = "per_image" if options.sampling == "per_image" else "per_expression"
-        validation = training_dataset(
+        validation = validation_dataset(
             data_dir,
             tokenizer,
             split=options.validation_split,
             **_square(model),
             batch_size=options.batch_size,
-            sampling=sampling,
-            expressions_per_image=options.expressions_per_image,
-            shuffle=False,
-            deterministic=True,
             image_features=features[options.validation_split],
+            num_replicas=model.distribute_strategy.num_replicas_in_sync,
         )
-        num_batches = math.ceil(count_samples(data_dir, options.validation_split, sampling) / options.batch_size)
-        validation = validation.apply(tf.data.experimental.assert_cardinality(num_batches))
-    train = training(first_epoch=first_epoch, image_features=features[options.split], service=options.data_service)
+    train = training(
+        first_epoch=first_epoch,
+        epochs=options.epochs,
+        image_features=features[options.split],
+        service=options.data_service,
+    )
 
     return Datasets(train, validation)
 
@@ -97,7 +98,7 @@ def _square(model):
     return {"image_size": model.image_size, "image_resize": getattr(model, "image_resize", "letterbox")}
 
 
-def _cache(config, data_dir, model, tokenizer, split, progress):
+def _cache(config, data_dir, model, tokenizer, split, budget, progress):
     options = config.train
     photos = evaluation_dataset(data_dir, tokenizer, splits=[split], batch_size=16, **_square(model))
     return FeatureCache(
@@ -105,7 +106,7 @@ def _cache(config, data_dir, model, tokenizer, split, progress):
         photos,
         num_photos=count_samples(data_dir, split, "per_image"),
         flips=split == options.split and options.augment.flip > 0,
-        max_gib=options.max_cache_gib,
+        budget=budget,
         progress=progress,
     )
 

@@ -4,65 +4,123 @@ import tensorflow as tf
 
 from lts_keras.config.errors import ConfigError
 
-__all__ = ["FeatureCache"]
+__all__ = ["FeatureCache", "MemoryBudget"]
+
+
+class MemoryBudget:
+    """Memory that all caches of a training share.
+
+    Args:
+        max_gib: float. `train.max_cache_gib`.
+    """
+
+    def __init__(self, max_gib=4.0):
+        self.max_gib = max_gib
+        self.used_gib = 0.0
+
+    def take(self, gib, what):
+        """Counts `gib` as used.
+
+        Args:
+            gib: float.
+            what: str, for the message.
+
+        Raises:
+            ConfigError: if less is left.
+        """
+        if self.used_gib + gib > self.max_gib:
+            others = f" beside {self.used_gib:.1f} GiB of other photos" if self.used_gib else ""
+            raise ConfigError(
+                f"train.cache_features: {what} need {gib:.1f} GiB{others}, more than "
+                f"train.max_cache_gib: {self.max_gib}; raise it or set train.cache_features: false"
+            )
+        self.used_gib += gib
 
 
 class FeatureCache:
     """Backbone maps of every photo of a split, and of its mirror image where flips are wanted.
 
     A frozen backbone gives the same maps in every epoch. They are kept as float16, which halves the memory and costs
-    less than the photos' own JPEG noise.
+    less than the photos' own JPEG noise, and are written in place as they are computed: there is never a second copy.
 
     Args:
-        backbone: `keras.Model` with outputs `c3`, `c4`, `c5`.
+        backbone: `keras.Model` with outputs `c3`, `c4`, `c5`, none of its variables trainable. The maps are those that
+            it gives at its own precision, and come back in it.
         dataset: `evaluation_dataset` of the split.
-        num_photos: int. Photos in it, to know the size beforehand.
+        num_photos: int. Photos in it.
         flips: bool. Whether mirrored photos are needed.
-        max_gib: float. Limit of the memory.
+        budget: `MemoryBudget`, shared by the caches of all splits.
         progress: function that takes a line of text.
 
     Raises:
-        ConfigError: if the maps would need more memory than `max_gib`.
+        ConfigError: if a part of the backbone trains, the maps would need more memory than is left, or a value is
+            beyond float16's 65504.
     """
 
-    def __init__(self, backbone, dataset, num_photos, flips, max_gib=4.0, progress=print):
+    def __init__(self, backbone, dataset, num_photos, flips, budget, progress=print):
+        if backbone.trainable_variables:
+            names = ", ".join(variable.path for variable in backbone.trainable_variables[:3])
+            raise ConfigError(
+                f"train.cache_features needs a backbone that is frozen as a whole, model.trainable_backbone: none. "
+                f"Received one that trains {len(backbone.trainable_variables)} variables ({names} ...)"
+            )
         self._flips = flips
         size = dataset.element_spec["image"].shape[1]
-        shapes = {name: value.shape[1:] for name, value in _output_shapes(backbone, size).items()}
-        self._check_size(shapes, num_photos, max_gib)
-        self._fill(backbone, dataset, num_photos, progress)
+        self._forward = tf.function(lambda image: backbone(image, training=False), reduce_retracing=True)
+        specs = self._forward.get_concrete_function(tf.TensorSpec((None, size, size, 3))).structured_outputs
+        specs = {name: specs[name] for name in ("c3", "c4", "c5")}
+        self._dtypes = {name: spec.dtype for name, spec in specs.items()}
+        num_rows = num_photos * (2 if flips else 1)
+        gib = sum(spec.shape[1:].num_elements() for spec in specs.values()) * 2 * num_rows / 2**30
+        budget.take(gib, f"the maps of {num_photos} photos")
+        with tf.device("CPU"):
+            # Variables, and not tensors: a row is written, and read, where it lies.
+            self._maps = {
+                name: tf.Variable(tf.zeros((num_rows, *spec.shape[1:]), tf.float16), trainable=False)
+                for name, spec in specs.items()
+            }
+        self._fill(dataset, num_photos)
+        del self._forward
+        progress(f"cached the backbone's maps of {num_photos} photos, {gib:.2f} GiB")
 
-    def _check_size(self, shapes, num_photos, max_gib):
-        values = sum(shape.num_elements() for shape in shapes.values())
-        gib = values * 2 * num_photos * (2 if self._flips else 1) / 2**30
-        if gib > max_gib:
-            raise ConfigError(
-                f"train.cache_features: the maps of {num_photos} photos need {gib:.1f} GiB, more than "
-                f"train.max_cache_gib: {max_gib}; raise it or set train.cache_features: false"
-            )
-
-    def _fill(self, backbone, dataset, num_photos, progress):
-        forward = tf.function(lambda image: backbone(image, training=False), reduce_retracing=True)
-        rows, kept = {}, {name: [] for name in ("c3", "c4", "c5")}
+    def _fill(self, dataset, num_photos):
+        rows = {}
         for batch in dataset:
             names = batch["photo_id"].numpy()
-            fresh = [index for index, name in enumerate(names) if name not in rows]
-            rows.update({names[index]: len(rows) + place for place, index in enumerate(fresh)})
+            # A photo with many expressions comes more than once.
+            fresh = {name: index for index, name in reversed(list(enumerate(names))) if name not in rows}
             if not fresh:
                 continue
-            image = tf.gather(batch["image"], fresh)
-            sides = [image, image[:, :, ::-1]] if self._flips else [image]
-            maps = [forward(side) for side in sides]
-            for name, values in kept.items():
-                # A photo's rows stand together: as it is, then mirrored.
-                both = tf.stack([tf.cast(item[name], tf.float16) for item in maps], axis=1)
-                values.append(tf.reshape(both, (-1, *both.shape[2:])))
-        self._maps = {name: tf.concat(values, 0) for name, values in kept.items()}
-        self._rows = tf.lookup.StaticHashTable(
-            tf.lookup.KeyValueTensorInitializer(list(rows), tf.range(len(rows), dtype=tf.int64)), -1
-        )
-        gib = sum(value.dtype.size * value.shape.num_elements() for value in self._maps.values()) / 2**30
-        progress(f"cached the backbone's maps of {len(rows)} photos, {gib:.2f} GiB")
+            image = tf.gather(batch["image"], list(fresh.values()))
+            first = len(rows)
+            rows.update({name: first + place for place, name in enumerate(fresh)})
+            if len(rows) > num_photos:
+                raise ValueError(f"num_photos must be the number of photos in dataset. Received: {num_photos}")
+            # A photo's rows stand together: as it is, then mirrored.
+            for side, square in enumerate([image, image[:, :, ::-1]] if self._flips else [image]):
+                self._write(square, first, side)
+        if len(rows) != num_photos:
+            raise ValueError(f"num_photos must be {len(rows)}, as many as in dataset. Received: {num_photos}")
+        numbers = tf.range(num_photos, dtype=tf.int64)
+        with tf.device("CPU"):
+            keys = tf.lookup.KeyValueTensorInitializer(list(rows), numbers)
+            self._rows = tf.lookup.StaticHashTable(keys, -1)
+
+    def _write(self, image, first, side):
+        """Puts the maps of some photos at their rows."""
+        step = 2 if self._flips else 1
+        rows = step * tf.range(first, first + image.shape[0]) + side
+        for name, values in self._forward(image).items():
+            if name not in self._maps:
+                continue
+            values = tf.cast(values, tf.float16)
+            if not bool(tf.reduce_all(tf.math.is_finite(values))):
+                raise ConfigError(
+                    f"train.cache_features: the backbone's map {name} has values beyond 65504, which float16 cannot "
+                    "hold; set train.cache_features: false"
+                )
+            # In place; assigning to a slice made a copy of the whole variable.
+            self._maps[name].scatter_update(tf.IndexedSlices(values, rows))
 
     def __call__(self, photo_id, flipped):
         """Looks the maps of one photo up; graph operations alone.
@@ -72,17 +130,9 @@ class FeatureCache:
             flipped: bool scalar.
 
         Returns:
-            dict of float32 tensors `c3`, `c4`, `c5`, each `(height, width, channels)`.
+            dict of tensors `c3`, `c4`, `c5`, each `(height, width, channels)`, in the type that the backbone gives.
         """
         row = self._rows.lookup(photo_id)
         if self._flips:
             row = row * 2 + tf.cast(flipped, tf.int64)
-        return {name: tf.cast(tf.gather(value, row), tf.float32) for name, value in self._maps.items()}
-
-
-def _output_shapes(backbone, size):
-    return (
-        tf.function(lambda image: backbone(image, training=False))
-        .get_concrete_function(tf.TensorSpec((1, size, size, 3)))
-        .structured_outputs
-    )
+        return {name: tf.cast(tf.gather(value, row), self._dtypes[name]) for name, value in self._maps.items()}

@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from lts_keras.data.input import geometry
+from lts_keras.data.input.options import pipeline_options
 from lts_keras.data.input.sampling import choose
 from lts_keras.data.prepare import records
 from lts_keras.data.schema import DataError
@@ -74,10 +75,7 @@ def evaluation_dataset(
     data = tf.data.TFRecordDataset(records.find_shards(data_dir, found))
     data = data.map(select, workers).flat_map(in_parts).map(load, workers)
     data = _group(data, batch_size, max_expressions).map(_flatten)
-    options = tf.data.Options()
-    options.deterministic = True
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    return data.with_options(options).prefetch(1)
+    return data.with_options(pipeline_options(True)).prefetch(1)
 
 
 def _load(record, expressions, objects, tokenizer, image_size, image_resize):

@@ -65,7 +65,9 @@ class Stages:
         samples = {"token_ids": token_ids, "targets": targets, "weights": weights, "flipped": flipped}
         samples["color"] = draws.color
         if per_image:
-            samples |= {"flipped": flipped[0], "color": draws.color[0], "expression_mask": chosen.weights > 0}
+            # Integers: before `fit` with several replicas Keras adds an element's parts up, which booleans cannot be.
+            real = tf.cast(chosen.weights > 0, tf.int32)
+            samples |= {"flipped": flipped[0], "color": draws.color[0], "expression_mask": real}
         if self.ids:
             samples["ref_id"] = tf.gather(record["ref_id"], chosen.objects)
         return self._photo(record, place), samples

@@ -79,7 +79,7 @@ def training_dataset(
         repeat: bool. Goes on epoch after epoch; a batch never holds samples of two epochs.
         first_epoch: int, with `repeat`. Starts as if so many epochs had been read, for resuming.
         epochs: int, with `repeat`. Ends behind so many epochs, `first_epoch` counted in; `None`: never.
-        ids: bool. Whether `x` also holds `ref_id` and `photo_id`.
+        ids: bool. Whether `x` also holds `ref_id` and `photo_id`. Keras' own `fit` takes text on one replica alone.
         input_context: `tf.distribute.InputContext`. This worker then reads its share, in batches for one replica;
             where they are filled, all workers get equally many.
         image_features: callable of photo id (string scalar) and `flipped` (bool scalar), graph operations, giving a
@@ -95,8 +95,8 @@ def training_dataset(
         `(B, S / 8, S / 8, 1)`, both 0 or 1; `sample_weight` holds `mask` and `prior`, float32 `(B,)`: an object that
         has a box alone has weight 0 for `mask`, and its `prior` is the filled box. With `per_image` all but `image`
         have an axis K behind B; a photo with fewer expressions repeats them with weight 0, and `expression_mask` in
-        `x`, bool `(B, K)`, is `False` there. With `ids`, `x` has `ref_id` string `(B,)` or `(B, K)` and `photo_id`
-        string `(B,)`.
+        `x`, int32 `(B, K)`, is 0 there and else 1. With `ids`, `x` has `ref_id` string `(B,)` or `(B, K)` and
+        `photo_id` string `(B,)`.
 
     Raises:
         DataError: no such data or split, or no whole batch in it.

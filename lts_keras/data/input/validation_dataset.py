@@ -48,10 +48,10 @@ def validation_dataset(
     Returns:
         `tf.data.Dataset` of `(x, y, sample_weight)`, its number of elements known: `x` holds `image` float32
         `(B, S, S, 3)` in 0..1 (or what `image_features` gives), `token_ids` int32 `(B, K, T)` and `expression_mask`
-        bool `(B, K)`, `False` for rows that only fill; `y` holds `mask` float32 `(B, K, S / 4, S / 4, 1)` and `prior`
-        float32 `(B, K, S / 8, S / 8, 1)`; `sample_weight` holds `mask` and `prior`, float32 `(B, K)`, 0 for rows that
-        only fill. The last element of each K is filled with copies of a photo whose weights all are 0; the first row
-        of a copy is `True` in `expression_mask`, so that no replica is left without any.
+        int32 `(B, K)`, 0 for rows that only fill and else 1; `y` holds `mask` float32 `(B, K, S / 4, S / 4, 1)` and
+        `prior` float32 `(B, K, S / 8, S / 8, 1)`; `sample_weight` holds `mask` and `prior`, float32 `(B, K)`, 0 for
+        rows that only fill. The last element of each K is filled with copies of a photo whose weights all are 0; the
+        first row of a copy is 1 in `expression_mask`, so that no replica is left without any.
 
     Raises:
         DataError: no such data or split, or nothing in it.
@@ -127,6 +127,6 @@ def _fill(x, y, weights, num_replicas):
     x, y, weights = tf.nest.map_structure(lambda value: tf.gather(value, index), (x, y, weights))
     # Its first row stays: on a replica that computed nothing, operations over no rows at all would fail.
     first = tf.range(tf.shape(x["expression_mask"])[1]) == 0
-    x["expression_mask"] &= real[:, None] | first
+    x["expression_mask"] *= tf.cast(real[:, None] | first, tf.int32)
     weights = {name: value * tf.cast(real, tf.float32)[:, None] for name, value in weights.items()}
     return x, y, weights
