@@ -72,25 +72,32 @@ def make_datasets(config, data_dir, model, first_epoch, progress=print):
             **arguments,
         )
 
-    validation = None
-    if options.validation_split:
-        validation = validation_dataset(
+    def validation(split, **arguments):
+        return validation_dataset(
             data_dir,
             tokenizer,
-            split=options.validation_split,
+            split=split,
             **_square(model),
-            batch_size=options.batch_size,
-            image_features=features[options.validation_split],
             num_replicas=model.distribute_strategy.num_replicas_in_sync,
+            **arguments,
         )
-    train = training(
-        first_epoch=first_epoch,
-        epochs=options.epochs,
-        image_features=features[options.split],
-        service=options.data_service,
-    )
 
-    return Datasets(train, validation)
+    held_out, shown = options.validation_split, options.validation_split or options.split
+    # Few photos and few sentences of each, from which no more than some are drawn.
+    pictured = next(iter(validation(shown, batch_size=4, max_expressions=16).take(1)))
+    return Datasets(
+        training(
+            first_epoch=first_epoch,
+            epochs=options.epochs,
+            image_features=features[options.split],
+            service=options.data_service,
+        ),
+        validation(held_out, batch_size=options.batch_size, image_features=features[held_out]) if held_out else None,
+        pictured,
+        None
+        if options.data_service
+        else lambda epoch, step: _names(training(first_epoch=epoch, epochs=epoch + 1, ids=True), step),
+    )
 
 
 def _square(model):
@@ -114,7 +121,7 @@ def _cache(config, data_dir, model, tokenizer, split, budget, progress):
 def _names(dataset, step):
     """Photos and refs of one batch of an epoch, as words."""
     x = next(iter(dataset.skip(step).take(1)))[0]
-    words = []
+    words = []  # a batch that was filled up, or sentences of one photo, name it once
     for key, title in (("photo_id", "photos"), ("ref_id", "refs")):
         values = dict.fromkeys(value.decode("utf-8", "replace") for value in tf.reshape(x[key], [-1]).numpy())
         words.append(f"{title} {', '.join(values)}")

@@ -1,6 +1,7 @@
 """The parts of a training that can be replaced: model, compile, data sets, callbacks, run state."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import keras
@@ -30,6 +31,7 @@ def compile_model(model, config, steps_per_epoch):
     losses = lts_losses(config.train.location_weight, config.train.loss_reduction)
     metrics = lts_metrics(model.threshold)
     model.compile(optimizer=optimizer, weighted_metrics=metrics, jit_compile=config.train.jit_compile, **losses)
+    decide_together(model.optimizer)
     decide_together(model.optimizer)
 
 
@@ -85,5 +87,13 @@ class Parts:
         for name in ("make_model", "compile_model", "make_datasets"):
             part = getattr(self, name)
             if part is not getattr(Parts, name):
-                values[name] = f"{getattr(part, '__module__', '')}.{getattr(part, '__qualname__', repr(part))}"
+                values[name] = _name(part)
         return {"parts": values} if values else {}
+
+
+def _name(part):
+    """A function's name, the same in every process; with its arguments where it was given some beforehand."""
+    if isinstance(part, functools.partial):
+        return f"{_name(part.func)}{part.args}{part.keywords}"
+    named = part if hasattr(part, "__qualname__") else type(part)
+    return f"{named.__module__}.{named.__qualname__}"

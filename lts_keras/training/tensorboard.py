@@ -132,7 +132,7 @@ def _choose(element, count, photos):
     real = np.ones(token_ids.shape[:-1], bool)
     if isinstance(weight, dict):
         real &= weight["mask"] > 0
-    real &= x.get("expression_mask", real)
+    real &= np.asarray(x.get("expression_mask", real), bool)
     # Sentence by sentence, so that the first ones of all photos come first.
     places = [place[::-1] for place in np.argwhere(real.T)][:count]
     if not places:

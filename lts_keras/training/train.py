@@ -18,6 +18,7 @@ from lts_keras.training.datasets import count_steps
 from lts_keras.training.devices import check_batch, make_strategy, num_workers
 from lts_keras.training.errors import NotFiniteError, TrainingError
 from lts_keras.training.parts import Parts
+from lts_keras.training.progress import ProgressBar
 from lts_keras.training.run_record import write_run_record
 from lts_keras.training.run_state import deciding_values
 from lts_keras.training.workers import chief_first, is_chief, worker_errors
@@ -176,10 +177,15 @@ class _Run:
                 EndOfRun(self.state, options.max_minutes, options.early_stop_epochs, progress),
             ],
         }
-        if num_workers() > 1:
-            worker_loop.fit(self.model, datasets.train, strategy=self.strategy, **arguments)
-        else:
-            self.model.fit(datasets.train, shuffle=False, verbose=0, **arguments)
+        try:
+            if num_workers() > 1:
+                worker_loop.fit(self.model, datasets.train, strategy=self.strategy, **arguments)
+            else:
+                self.model.fit(datasets.train, shuffle=False, verbose=0, **arguments)
+        finally:
+            for callback in own:
+                if isinstance(callback, ProgressBar):
+                    callback.close()  # the line of an error starts clean
 
     def _roll_back(self, error, datasets):
         """Prepares the next try; raises `TrainingError` where no more are allowed."""
