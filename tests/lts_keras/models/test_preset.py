@@ -159,7 +159,8 @@ def test_a_subclass_is_evaluated_and_exported(workdir):
     config = parse_config(options)
     metrics = evaluate(config, workdir)
     assert metrics["threshold"] == 0.4
-    assert metrics["config"]["model"] == {"image_size": 64, "max_tokens": 5, "threshold": 0.5}
+    saved = {"image_size": 64, "image_resize": "letterbox", "max_tokens": 5, "threshold": 0.5}
+    assert metrics["config"]["model"] == saved
     export(config, workdir, progress=lambda line: None)
     card = (workdir / "export" / "model_card.md").read_text()
     assert "| mask threshold | 0.4 |" in card
