@@ -128,7 +128,7 @@ class SegmentationHead(keras.layers.Layer):
         rate = branch.dilation_rate
         if branch is self.pooled:
             term = branch.convolve_part(joint, kernels["joint"])
-        elif rate > 1 and rate % 2:  # an odd rate has no half
+        elif branch.kernel_size > 1 and rate % 2:  # an odd rate, 1 included, has no half
             term = branch.convolve_part(upsample(joint), kernels["joint"])
         else:
             term = upsample(branch.convolve_part(joint, kernels["joint"], dilation_rate=max(1, rate // 2)))
