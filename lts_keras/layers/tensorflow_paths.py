@@ -19,6 +19,7 @@ __all__ = [
     "fused_batch_norm",
     "is_symbolic",
     "num_replicas",
+    "replicas_in_scope",
     "synchronized_batch_norm",
     "trained_batch_norm",
     "upsample_nearest",
@@ -153,6 +154,11 @@ def num_replicas():
     if tf is None or tf.distribute.in_cross_replica_context():
         return 1
     return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def replicas_in_scope():
+    """Replicas of the strategy in whose scope this is called, where a model is built; 1 without one."""
+    return 1 if tf is None else tf.distribute.get_strategy().num_replicas_in_sync
 
 
 def is_symbolic(x):

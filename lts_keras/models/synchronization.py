@@ -3,17 +3,9 @@
 import keras
 
 from lts_keras.layers.batch_norm import BatchNormalization
+from lts_keras.layers.tensorflow_paths import replicas_in_scope
 
-__all__ = ["num_replicas", "synchronize_batch_norm"]
-
-
-def num_replicas():
-    """Replicas of the strategy in whose scope this is called; 1 without one."""
-    if keras.backend.backend() != "tensorflow":
-        return 1
-    import tensorflow as tf
-
-    return tf.distribute.get_strategy().num_replicas_in_sync
+__all__ = ["synchronize_batch_norm"]
 
 
 def synchronize_batch_norm(model, synchronized):
@@ -30,4 +22,4 @@ def synchronize_batch_norm(model, synchronized):
         if synchronized is not None:
             layer.synchronized = synchronized
         elif not isinstance(layer, BatchNormalization):
-            layer.synchronized = layer.synchronized or num_replicas() > 1
+            layer.synchronized = layer.synchronized or replicas_in_scope() > 1
