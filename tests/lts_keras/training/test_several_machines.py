@@ -79,8 +79,8 @@ def tiny(optimizer, cls=keras.Model, dtype="float32", callbacks=()):
                   weighted_metrics={"a": ["mae"]})
     weights = {"a": rng.uniform(0, 2, 24).astype("float32"), "b": rng.uniform(0, 2, 24).astype("float32")}
     examples = tf.data.Dataset.from_tensor_slices((x, {"a": y, "b": -y}, weights))
-    # The last batch of validation is shared out unevenly.
-    return model, examples.repeat().batch(6, drop_remainder=True), examples.batch(9), list(callbacks)
+    # The last batch of validation is smaller.
+    return model, examples.repeat().batch(6, drop_remainder=True), examples.batch(10), list(callbacks)
 
 CASES = {
     "per_ref": lambda: lts("per_ref"),
