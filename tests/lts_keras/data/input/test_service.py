@@ -59,6 +59,11 @@ def test_two_workers_make_every_sample_once_and_stop_cleanly(tmp_path):
         before = {worker.pid: processor_seconds(worker) for worker in workers}
         for _ in range(2):
             assert words(dataset, tokenizer) == expected
+        repeated = training_dataset(
+            tmp_path, tokenizer, image_size=64, batch_size=5, sampling="per_ref", repeat=True, epochs=2, service=address
+        )
+        # 60 refs an epoch of 24 photos; whole batches, which end behind the second epoch.
+        assert [len(x["token_ids"]) for x, _, _ in repeated] == [5] * 24
         # Idle workers use next to nothing, so both took part in reading.
         assert all(processor_seconds(worker) > before[worker.pid] for worker in workers)
         for process in (*workers, dispatcher):

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from lts_keras.data.input.evaluation_dataset import evaluation_dataset
 from lts_keras.data.input.training_dataset import training_dataset
+from lts_keras.data.input.validation_dataset import validation_dataset
 from lts_keras.data.schema import DataError
 from tests.conftest import run_python
 from tests.lts_keras.data.photos import SIZES, make_photo, write_photos
@@ -126,3 +128,13 @@ def test_every_replica_gets_as_much_in_every_step(data):
         for step in result["validation"]:
             assert len(step) == count and len({len(part) for part in step}) == 1
             assert all(any(row[0] for row in part) for part in step)
+
+
+def test_no_iterator_has_a_thread_that_sleeps_through_its_end(data):
+    """Autotuning's: `fit` waited for it for up to 41 s, by chance, so that timing would show it now and then alone."""
+    datasets = [
+        read(data, repeat=True),
+        validation_dataset(data[0], data[2], split="train", image_size=32),
+        evaluation_dataset(data[0], data[2], splits=["train"], image_size=32),
+    ]
+    assert [dataset.options().autotune.enabled for dataset in datasets] == [False] * 3
