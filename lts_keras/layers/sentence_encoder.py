@@ -114,7 +114,7 @@ class SentenceEncoder(keras.layers.Layer):
         Returns:
             Tuple of float tensors `(batch, tokens, units)`, forward and backward, both in the order of the tokens.
         """
-        num_tokens, inputs, cells = embedded.shape[1], [], []
+        inputs, cells = [], []
         for gru, is_backward in ((self.forward_gru, False), (self.backward_gru, True)):
             kernel, recurrent, bias = (
                 ops.cast(value, self.compute_dtype)
@@ -129,13 +129,14 @@ class SentenceEncoder(keras.layers.Layer):
         recurrent_bias = ops.stack([bias for _, bias in cells])[:, None, :]
         state = ops.zeros_like(inputs[:, :, 0, : self.units])
         states = []
-        for step in range(num_tokens):
-            input_update, input_reset, input_new = ops.split(inputs[:, :, step], 3, axis=-1)
+        # Unstacked once: the gradient of each slice would be as large as what it is cut from.
+        for now, kept in zip(ops.unstack(inputs, axis=2), ops.unstack(keep, axis=2), strict=True):
+            input_update, input_reset, input_new = ops.split(now, 3, axis=-1)
             update, reset, new = ops.split(ops.matmul(state, recurrent) + recurrent_bias, 3, axis=-1)
             update = ops.sigmoid(input_update + update)
             new = ops.tanh(input_new + ops.sigmoid(input_reset + reset) * new)
             # Padding keeps the state: the backward direction starts at the last real token.
-            state = state + keep[:, :, step] * (1 - update) * (new - state)
+            state = state + kept * (1 - update) * (new - state)
             states.append(state)
         forward = ops.stack([state[0] for state in states], axis=1)
         backward = ops.stack([state[1] for state in reversed(states)], axis=1)
