@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-SECTIONS = ("seed", "model", "train", "weights")
+SECTIONS = ("seed", "imports", "model", "train", "weights")
 OUTPUTS = ("train/preset",)
 
 

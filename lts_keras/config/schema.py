@@ -285,7 +285,7 @@ def _check_training(train):
     if train.jit_compile and train.sampling == "per_image":
         # XLA's batch norm divides by the rows that there may be at the most, not by those that are left.
         raise ValueError(
-            "train.jit_compile goes with train.sampling: per_ref or per_expression, whose batches have no rows to leave "
+            "train.jit_compile needs train.sampling: per_ref or per_expression, whose batches have no rows to leave "
             "out. Received: per_image"
         )
     if (train.num_devices or 1) > 1:

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from lts_keras.layers.tensorflow_paths import is_symbolic, look_up
+
 __all__ = ["SentenceEncoder"]
 
 
@@ -89,7 +91,7 @@ class SentenceEncoder(keras.layers.Layer):
 
     def call(self, token_ids, training=None):
         real = ops.not_equal(token_ids, 0)
-        embedded = self.embedding(token_ids)
+        embedded = self._embed(token_ids)
         if token_ids.shape[1] is None:
             forward = self.forward_gru(embedded, mask=real, training=training)
             backward = ops.flip(self.backward_gru(embedded, mask=real, training=training), axis=1)
@@ -100,6 +102,13 @@ class SentenceEncoder(keras.layers.Layer):
         words = words * weights
         count = ops.maximum(ops.sum(weights, axis=1), 1)
         return ops.sum(words, axis=1) / count, words
+
+    def _embed(self, token_ids):
+        """Word embeddings `(batch, tokens, embedding_dim)` of token ids."""
+        if is_symbolic(token_ids):
+            return self.embedding(token_ids)
+        table = ops.convert_to_tensor(self.embedding.embeddings.value)
+        return ops.cast(look_up(table, ops.cast(token_ids, "int32")), self.compute_dtype)
 
     def _recur(self, embedded, real):
         """Both directions of the GRU in one written-out recurrence, for a static number of tokens.

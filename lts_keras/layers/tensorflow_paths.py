@@ -18,6 +18,7 @@ __all__ = [
     "convolve",
     "fused_batch_norm",
     "is_symbolic",
+    "look_up",
     "num_replicas",
     "replicas_in_scope",
     "synchronized_batch_norm",
@@ -63,6 +64,32 @@ def _native_dilation(dtype):
         except tf.errors.OpError:
             return False
     return True
+
+
+def look_up(table, rows):
+    """Rows of a table, with a dense gradient.
+
+    The gradient of a plain lookup lists a row for every lookup. Replicas with unequal numbers of sentences could not
+    sum such lists, and optimizers square the rows of a repeated word one by one.
+
+    Args:
+        table: Float tensor `(count, width)`.
+        rows: Integer tensor `(...)`.
+
+    Returns:
+        Tensor `(..., width)` of the dtype of `table`.
+    """
+    shape = tuple(table.shape)
+
+    @tf.custom_gradient
+    def gather(table):
+        def gradient(found):
+            flat = tf.reshape(found, (-1, shape[1]))
+            return tf.math.unsorted_segment_sum(flat, tf.reshape(rows, [-1]), shape[0])
+
+        return tf.gather(table, rows), gradient
+
+    return gather(table)
 
 
 def fused_batch_norm(x, gamma, beta, epsilon, moving):

@@ -97,3 +97,20 @@ def test_embeddings_are_loaded_with_a_zero_row_for_padding():
 def test_unknown_merge_is_refused():
     with pytest.raises(ValueError, match="'mean'"):
         SentenceEncoder(**SMALL, merge="mean")
+
+
+def test_the_embedding_has_a_dense_gradient_with_the_rows_of_a_repeated_word_added():
+    """Replicas with unequal numbers of sentences could not sum lists of rows."""
+    layer = SentenceEncoder(6, embedding_dim=3, units=4)
+    token_ids = np.array([[2, 3, 2], [2, 0, 0]], "int32")
+    layer(token_ids)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(layer(token_ids)[0] ** 2)
+    gradient = tape.gradient(loss, layer.embedding.embeddings.value)
+    assert isinstance(gradient, tf.Tensor) and gradient.shape == (6, 3)
+    step, moved = 1e-3, layer.embedding.embeddings.numpy()
+    moved[2] += [step, 0, 0]
+    layer.embedding.embeddings.assign(moved)
+    change = (float(tf.reduce_sum(layer(token_ids)[0] ** 2)) - float(loss)) / step
+    assert float(gradient[2, 0]) == pytest.approx(change, rel=0.05)
+    assert not np.asarray(gradient)[[0, 1, 4, 5]].any()
