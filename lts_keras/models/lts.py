@@ -254,6 +254,18 @@ class LTS(keras.Model):
             **kwargs,
         )
 
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Lets Keras make what a batch decides, metrics for example, from one replica's share of it.
+
+        Keras itself takes a batch's mean over the replicas, which the ids of photos and of refs do not have.
+        """
+        if iterator is not None and self._distribute_strategy is not None:
+            batches = next(iter(iterator))[-1]
+            local = self._distribute_strategy.experimental_local_results
+            data_batch = keras.tree.map_structure(lambda value: local(value)[0], next(batches))
+            iterator = None
+        super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
+
     def compile_from_config(self, config):
         """Compiles as the saved model was."""
         self.compile(**keras.saving.deserialize_keras_object(config))

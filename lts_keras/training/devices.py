@@ -8,6 +8,7 @@ import tensorflow as tf
 from lts_keras.config.errors import ConfigError
 from lts_keras.training.tf_config import read_tf_config
 from lts_keras.training.workers import multi_worker_strategy
+from lts_keras.utils.quiet import import_tensorflow
 
 __all__ = ["check_batch", "make_strategy", "num_workers"]
 
@@ -33,11 +34,8 @@ def make_strategy(num_devices=None, progress=print):
     if num_workers() > 1:
         # Its workers must be joined before any device is used; it sets what it needs itself.
         return multi_worker_strategy(progress=progress)
+    import_tensorflow()  # memory of GPUs grows as it is needed
     gpus = tf.config.list_physical_devices("GPU")
-    for gpu in gpus:
-        # Else TensorFlow takes a GPU's whole memory, and nothing else runs there.
-        with contextlib.suppress(RuntimeError):
-            tf.config.experimental.set_memory_growth(gpu, True)
     if not gpus and (num_devices or 1) > 1:
         # TensorFlow can split a processor only before its first use.
         with contextlib.suppress(RuntimeError):

@@ -9,7 +9,7 @@ __all__ = ["import_tensorflow"]
 
 
 def import_tensorflow():
-    """Imports TensorFlow and looks for devices, without the lines that its libraries print on the error stream.
+    """Imports TensorFlow, without the lines that its libraries print on the error stream; lets memory of GPUs grow.
 
     They come from C++ before any log level is read, so no setting silences them. If the import fails, they are shown.
     """
@@ -18,7 +18,10 @@ def import_tensorflow():
     with _held_back():
         import tensorflow as tf
 
-        tf.config.list_physical_devices()
+        # Else TensorFlow takes a GPU's whole memory, and nothing else runs there.
+        for gpu in tf.config.list_physical_devices("GPU"):
+            with contextlib.suppress(RuntimeError):  # it is in use already
+                tf.config.experimental.set_memory_growth(gpu, True)
 
 
 @contextlib.contextmanager

@@ -120,3 +120,38 @@ def test_a_step_that_xla_compiled_is_the_same_step():
         trained.append(model.get_weights())
     for one, other in zip(*trained, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+WITH_IDS = """
+import os, sys, tempfile
+import keras
+from lts_keras.config.read import parse_config
+from lts_keras.data.input.training_dataset import training_dataset
+from lts_keras.data.prepare.prepare import prepare
+from lts_keras.data.text import Tokenizer, read_vocabulary
+from lts_keras.models.lts import LTS
+from lts_keras.training.devices import make_strategy
+from tests.lts_keras.models.test_lts import small
+
+strategy = make_strategy(2)
+with tempfile.TemporaryDirectory() as folder:
+    source = {"kind": "scenes", "num_photos": {"train": 3}, "photo_size": [40, 60]}
+    prepare(parse_config({"data": {"sources": [source]}, "name": "scenes"}), folder)
+    data = os.path.join(folder, "data")
+    words = read_vocabulary(os.path.join(data, "vocabulary.txt"))
+    with strategy.scope():
+        model = small(vocabulary=words)
+        model.compile()
+        dataset = training_dataset(
+            data, Tokenizer(words, 5), image_size=32, batch_size=2, sampling="per_image", expressions_per_image=2,
+            repeat=True, epochs=1, ids=True,
+        )
+    assert dataset.element_spec[0]["photo_id"].dtype == "string"
+    print(model.fit(dataset, steps_per_epoch=2, verbose=0).history["loss"])
+"""
+
+
+@pytest.mark.slow
+def test_samples_may_carry_their_ids_on_several_devices():
+    done = run_python("-c", WITH_IDS, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
