@@ -15,7 +15,7 @@ def test_without_a_gpu_one_line_says_so():
 
 @pytest.mark.slow
 def test_all_measurements_run_on_parts_of_the_processor(tmp_path):
-    options = ["--logical-cpus", "2", "--batch", "2", "--steps", "1", "--precision", "float32"]
+    options = ["--logical-cpus", "2", "--size", "64", "--batch", "2", "--steps", "1", "--precision", "float32"]
     done = run_python("benchmarks/gpu.py", *options, "--json", tmp_path / "r.json")
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
     found = json.loads((tmp_path / "r.json").read_text())
