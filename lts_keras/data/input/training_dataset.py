@@ -132,6 +132,9 @@ def training_dataset(
         return data.batch(batch_size, drop_remainder=whole is not None)
 
     def numbered(number):
+        # The draws are this data set's own: with the global seed 0, TensorFlow would compare a seed that is a tensor
+        # with 0 in Python.
+        tf.compat.v1.get_default_graph().seed = None
         data = epoch(seed * 1_000_003 + (number if shuffle else 0))
         return batched(data) if whole is None else data
 

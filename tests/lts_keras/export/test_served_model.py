@@ -17,7 +17,7 @@ EXPRESSIONS = ["the left dog", "Red circle!", "the man’s LEFT", "zzz unheard-o
 # What the graph is made of: TensorFlow's own operators, and two of TF Text. A new one must be linked by stock
 # TensorFlow Serving, which `check_operators` cannot know for operators younger than its release.
 OPERATORS = set(
-    """AddV2 All Any ArgMax Assert AssignVariableOp AvgPool BatchFunction BatchMatMulV2 BatchToSpaceND BiasAdd
+    """AddV2 All Any ArgMax Assert AssignVariableOp BatchFunction BatchMatMulV2 BatchToSpaceND BiasAdd
     BroadcastTo CaseFoldUTF8 Cast ConcatV2 Const Conv2D Conv2DBackpropInput Cumsum DecodeImage DecodeJpeg
     DecodePng DecodeRaw DenseBincount DisableCopyOnRead DivNoNan EncodePng EnsureShape Equal ExpandDims
     ExtractJpegShape Fill Floor FloorDiv FloorMod FusedBatchNormV3 GatherV2 Greater GreaterEqual

@@ -319,3 +319,13 @@ def test_wrong_use_is_named(data):
         read(data, split="testB")
     with pytest.raises(DataError, match="train, val.*testB"):
         evaluation_dataset(folder, tokenizer, splits=["testB"])
+
+
+@pytest.mark.parametrize("global_seed", [0, 7])
+def test_the_draws_are_those_of_the_data_sets_own_seed(data, global_seed):
+    tf.random.set_seed(global_seed)
+    batches = [x["token_ids"].numpy() for x, _, _ in read(data, repeat=True, deterministic=True, seed=3).take(3)]
+    tf.random.set_seed(11)
+    again = [x["token_ids"].numpy() for x, _, _ in read(data, repeat=True, deterministic=True, seed=3).take(3)]
+    for one, other in zip(batches, again, strict=True):
+        np.testing.assert_array_equal(one, other)
