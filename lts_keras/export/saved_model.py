@@ -34,10 +34,7 @@ def export_saved_model(model, tokenizer, folder, export_config):
     folder = Path(folder)
     served = ServedModel(float32_twin(model), tokenizer, export_config)
     # Debug information would be half of the file and names the places of the sources on this machine.
-    # Nor are gradients of any use to a server.
-    options = tf.saved_model.SaveOptions(
-        save_debug_info=False, experimental_debug_stripper=False, experimental_custom_gradients=False
-    )
+    options = tf.saved_model.SaveOptions(save_debug_info=False, experimental_debug_stripper=False)
     tf.saved_model.save(served, str(folder), signatures=served.signatures(), options=options)
     check_operators(folder)
     write_warm_up(folder, model.image_size, model.max_tokens, export_config.batch_sizes)
