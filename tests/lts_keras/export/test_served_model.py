@@ -14,8 +14,9 @@ from tests.small_models import photo_bytes, small_model
 
 EXPRESSIONS = ["the left dog", "Red circle!", "the man’s LEFT", "zzz unheard-of", ""]
 
-# What the graph is made of: TensorFlow's own operators, some in gradients that are saved along, and two of TF Text. A new one must be linked by stock
-# TensorFlow Serving, which `check_operators` cannot know for operators younger than its release.
+# What the graph is made of: TensorFlow's own operators, some of them in gradients that are saved along, and two of TF
+# Text. A new one must be linked by stock TensorFlow Serving, which `check_operators` cannot know for operators younger
+# than its release.
 OPERATORS = set(
     """AddV2 All Any ArgMax Assert AssignVariableOp AvgPool BatchFunction BatchMatMulV2 BatchToSpaceND BiasAdd
     BroadcastTo CaseFoldUTF8 Cast ConcatV2 Const Conv2D Conv2DBackpropInput Cumsum DecodeImage DecodeJpeg
