@@ -110,7 +110,8 @@ def time_ours(args):
         with keras.StatelessScope(state_mapping=[(variable, tf.constant(value)) for variable, value in values]):
             return model(inputs, training=False)
 
-    signature = [tf.TensorSpec((None, None, None, 3)), tf.TensorSpec((None, 15), tf.int32)]
+    # As in the served graph: the size is known, the number of rows is not.
+    signature = [tf.TensorSpec((None, args.size, args.size, 3)), tf.TensorSpec((None, 15), tf.int32)]
     forward = tf.function(forward, input_signature=signature, autograph=False)
     image = tf.random.uniform((1, args.size, args.size, 3))
     token_ids = tf.random.uniform((1, 15), 2, 9000, tf.int32)
