@@ -107,8 +107,7 @@ class SentenceEncoder(keras.layers.Layer):
         """Word embeddings `(batch, tokens, embedding_dim)` of token ids."""
         if is_symbolic(token_ids):
             return self.embedding(token_ids)
-        table = ops.convert_to_tensor(self.embedding.embeddings.value)
-        return ops.cast(look_up(table, ops.cast(token_ids, "int32")), self.compute_dtype)
+        return ops.cast(look_up(self.embedding.embeddings.value, ops.cast(token_ids, "int32")), self.compute_dtype)
 
     def _recur(self, embedded, real):
         """Both directions of the GRU in one written-out recurrence, for a static number of tokens.

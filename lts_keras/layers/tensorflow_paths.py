@@ -79,6 +79,8 @@ def look_up(table, rows):
     Returns:
         Tensor `(..., width)` of the dtype of `table`.
     """
+    # Read here: a function with a gradient of its own must not meet the variable itself.
+    table = tf.convert_to_tensor(table)
     shape = tuple(table.shape)
 
     @tf.custom_gradient
