@@ -16,6 +16,7 @@ from PIL import Image
 from pipelines import versions
 from pipelines.stages import STAGES
 from tests.conftest import ROOT, run_python
+from tests.processes import started
 
 pytestmark = pytest.mark.slow
 
@@ -108,19 +109,10 @@ def test_data_that_cannot_be_read_ends_with_code_2_and_one_line(tmp_path, tiny_c
     assert not (tmp_path / "work/serving").exists()
 
 
-@contextlib.contextmanager
-def started(config, workdir):
-    """A run of its own process group, of which nothing is left afterwards."""
-    words = [sys.executable, "-m", "pipelines", "run", "--config", str(config), "--workdir", str(workdir)]
-    process = subprocess.Popen(
-        [*words, "train.epochs=3"], cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
-    try:
-        yield process
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+def started_run(config, workdir):
+    """A run as users start it, of which nothing is left behind the block."""
+    words = [sys.executable, "-m", "pipelines", "run", "--config", config, "--workdir", workdir, "train.epochs=3"]
+    return started(words, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
 def wait_for(process, pattern):
@@ -147,7 +139,7 @@ def gone(pid, seconds=10):
 
 def test_killed_while_training_it_goes_on_and_two_at_once_do_not_meet(tmp_path, tiny_config):
     workdir = tmp_path / "work"
-    with started(tiny_config, workdir) as first:
+    with started_run(tiny_config, workdir) as first:
         wait_for(first, r"\[train\] .*epoch 1/3")
         second = run(tiny_config, workdir)
         assert second.returncode == 1

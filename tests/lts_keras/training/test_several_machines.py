@@ -10,7 +10,7 @@ import pytest
 from lts_keras.config.read import parse_config
 from lts_keras.data.prepare.prepare import prepare
 from tests.conftest import run_python
-from tests.lts_keras.training.workers import output, start_workers, wait
+from tests.lts_keras.training.workers import output, started_workers, wait
 
 EQUAL = """
 import json, os, sys
@@ -123,9 +123,9 @@ def scenes(tmp_path_factory):
 @pytest.mark.slow  # 60 s: five models on three processes
 def test_two_processes_are_one_process_with_two_devices(scenes, tmp_path):
     words = ["-W", "ignore", "-c", EQUAL, scenes, tmp_path]
-    workers = start_workers(2, [*words, "{index}"], tmp_path / "logs")
-    one = run_python(*words, "both", timeout=400)
-    assert wait(workers, 400) == [0, 0], output(tmp_path / "logs", 2)
+    with started_workers(2, [*words, "{index}"], tmp_path / "logs") as workers:
+        one = run_python(*words, "both", timeout=400)
+        assert wait(workers, 400) == [0, 0], output(tmp_path / "logs", 2)
     assert one.returncode == 0, one.stderr[-3000:]
     for name in ("per_ref", "per_image", "ema", "float16", "own_step_and_stop"):
         expected = json.loads((tmp_path / f"{name}-both.json").read_text())
@@ -157,21 +157,21 @@ def test_a_killed_worker_ends_the_run_in_a_line_and_the_run_goes_on(tmp_path):
     lts = ["-m", "lts_keras.commands.cli"]
     assert run_python(*lts, "prepare", "--config", config, "--workdir", workdir, timeout=200).returncode == 0
     train = [*lts, "train", "--config", config, "--workdir", workdir]
-    workers = start_workers(2, train, tmp_path / "first")
-    end = time.monotonic() + 300
-    while not list(workdir.glob("train/backups/*/epoch-00001")) and time.monotonic() < end:
-        assert workers[0].poll() is None, output(tmp_path / "first", 2)
-        time.sleep(0.05)
-    workers[1].send_signal(signal.SIGKILL)
-    killed = time.monotonic()
-    # 6 to 13 s where the processors are free.
-    assert wait(workers, 180) == [1, -signal.SIGKILL], output(tmp_path / "first", 2)
-    print(f"ended {time.monotonic() - killed:.1f} s after the kill")
+    with started_workers(2, train, tmp_path / "first") as workers:
+        end = time.monotonic() + 300
+        while not list(workdir.glob("train/backups/*/epoch-00001")) and time.monotonic() < end:
+            assert workers[0].poll() is None, output(tmp_path / "first", 2)
+            time.sleep(0.05)
+        workers[1].send_signal(signal.SIGKILL)
+        killed = time.monotonic()
+        # 6 to 13 s where the processors are free.
+        assert wait(workers, 180) == [1, -signal.SIGKILL], output(tmp_path / "first", 2)
+        print(f"ended {time.monotonic() - killed:.1f} s after the kill")
     errors = (tmp_path / "first" / "0.err").read_text()
     said = [line for line in errors.splitlines() if "lost" in line]
     assert len(said) == 1 and "lost worker 1 (127.0.0.1:" in said[0] and "Traceback" not in errors, errors
-    workers = start_workers(2, train, tmp_path / "second")
-    assert wait(workers, 300) == [0, 0], output(tmp_path / "second", 2)
+    with started_workers(2, train, tmp_path / "second") as workers:
+        assert wait(workers, 300) == [0, 0], output(tmp_path / "second", 2)
     for index in range(2):
         assert "going on behind epoch" in (tmp_path / "second" / f"{index}.out").read_text()
     history = json.loads((workdir / "train" / "history.json").read_text())

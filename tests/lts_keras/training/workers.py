@@ -1,5 +1,6 @@
 """Starts the workers of a training as processes on this machine."""
 
+import contextlib
 import json
 import os
 import socket
@@ -8,10 +9,12 @@ import sys
 import time
 
 from tests.conftest import ROOT
+from tests.processes import started
 
 
-def start_workers(count, words, logs, **environment):
-    """Starts `python <words>` as each of `count` workers.
+@contextlib.contextmanager
+def started_workers(count, words, logs, **environment):
+    """Starts `python <words>` as each of `count` workers, of which none is left behind the block.
 
     Args:
         count: int.
@@ -19,7 +22,7 @@ def start_workers(count, words, logs, **environment):
         logs: folder for `<number>.out` and `<number>.err`.
         environment: further variables.
 
-    Returns:
+    Yields:
         List of `Popen`.
     """
     held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
@@ -27,21 +30,17 @@ def start_workers(count, words, logs, **environment):
     for one in held:
         one.close()
     logs.mkdir(parents=True, exist_ok=True)
-    processes = []
-    for index in range(count):
-        task = {"type": "worker", "index": index}
-        tf_config = json.dumps({"cluster": {"worker": addresses}, "task": task})
-        with open(logs / f"{index}.out", "w") as out, open(logs / f"{index}.err", "w") as err:
-            processes.append(
-                subprocess.Popen(
-                    [sys.executable, *(str(word).replace("{index}", str(index)) for word in words)],
-                    cwd=ROOT,
-                    env={**os.environ, "PYTHONPATH": str(ROOT), "TF_CONFIG": tf_config, **environment},
-                    stdout=out,
-                    stderr=err,
-                )
-            )
-    return processes
+    with contextlib.ExitStack() as stack:
+        processes = []
+        for index in range(count):
+            task = {"type": "worker", "index": index}
+            tf_config = json.dumps({"cluster": {"worker": addresses}, "task": task})
+            command = [sys.executable, *(str(word).replace("{index}", str(index)) for word in words)]
+            variables = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CONFIG": tf_config, **environment}
+            with open(logs / f"{index}.out", "w") as out, open(logs / f"{index}.err", "w") as err:
+                process = started(command, cwd=ROOT, env=variables, stdout=out, stderr=err)
+                processes.append(stack.enter_context(process))
+        yield processes
 
 
 def wait(processes, seconds):

@@ -8,6 +8,7 @@ import pytest
 
 from lts_keras.utils import files
 from lts_keras.utils.files import atomic_folder, atomic_write, digest, sweep
+from tests.processes import started
 
 
 def test_a_file_is_replaced_whole(tmp_path):
@@ -67,15 +68,12 @@ def test_killed_at_any_moment_a_whole_folder_is_there(tmp_path):
     """Killed at different places of the loop, the folder is never missing and never mixed."""
     path = tmp_path / "kept"
     for delay in (0, 0.0003, 0.0007, 0.0011, 0.0017, 0.0023, 0.003, 0.004):
-        process = subprocess.Popen([sys.executable, "-c", REPLACER, path], stdout=subprocess.PIPE, text=True)
-        for _ in range(3):
-            process.stdout.readline()
-        until = time.perf_counter() + delay
-        while time.perf_counter() < until:
-            assert path.is_dir()
-        process.kill()
-        process.wait()
-        process.stdout.close()
+        with started([sys.executable, "-c", REPLACER, path], stdout=subprocess.PIPE, text=True) as process:
+            for _ in range(3):
+                process.stdout.readline()
+            until = time.perf_counter() + delay
+            while time.perf_counter() < until:
+                assert path.is_dir()
         contents = {item.read_text() for item in path.iterdir()}
         assert len(contents) == 1 and len(os.listdir(path)) == 6
         sweep(tmp_path)

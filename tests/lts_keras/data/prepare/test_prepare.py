@@ -2,7 +2,6 @@ import concurrent.futures
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from lts_keras.data.schema import DataError
 from lts_keras.data.text import read_vocabulary
 from tests.lts_keras.data import data_trees
 from tests.lts_keras.data.data_trees import contents
+from tests.processes import started
 
 
 @pytest.fixture
@@ -127,12 +127,10 @@ def test_a_process_that_is_killed_leaves_nothing_that_looks_whole(tmp_path):
         "[{'kind': 'scenes', 'num_photos': {'train': 160, 'val': 8}}]}}), sys.argv[1])"
     )
     command = [sys.executable, "-c", script]
-    process = subprocess.Popen([*command, str(tmp_path / "work")], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     until = time.monotonic() + 60
-    while not list((tmp_path / "work").glob(".data-*/train-00003*.part.json")) and time.monotonic() < until:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    with started([*command, tmp_path / "work"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
+        while not list((tmp_path / "work").glob(".data-*/train-00003*.part.json")) and time.monotonic() < until:
+            time.sleep(0.01)
     with pytest.raises(DataError, match="run `lts prepare` first"):
         records.find_shards(tmp_path / "work" / "data")
     config = {"photos_per_shard": 8, "sources": [{"kind": "scenes", "num_photos": {"train": 160, "val": 8}}]}
