@@ -24,6 +24,7 @@ class ReferredObject:
             target, or `None` where the object has a box alone.
         box: `(x0, y0, x1, y1)` in pixels of the photo, exclusive at the far side, or `None` for no target.
         category: class name, `""` if unknown.
+        findings: kinds of what was strange while it was read, for the report: `"jpeg_masks"`, `"unknown_classes"` ...
     """
 
     ref_id: str
@@ -33,6 +34,7 @@ class ReferredObject:
     mask: np.ndarray | None
     box: tuple[float, float, float, float] | None
     category: str = ""
+    findings: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,8 +45,10 @@ class Photo:
         photo_id: unique within the data, for example `"coco:581857"`; the COCO id stands behind `coco:` in every
             data set, so that the same photo has the same id everywhere.
         image_bytes: the original JPEG or PNG bytes, never re-encoded.
-        height, width: size in pixels, of the stored pixels (EXIF orientation is ignored, as in COCO's annotations).
+        height, width: size in pixels of the frame that masks and boxes are in: the stored pixels turned by
+            `orientation`.
         objects: the referred objects, of any data set and split.
+        orientation: EXIF code 1..8 of the turn; 1 where the annotations lie in the stored pixels, as COCO's do.
     """
 
     photo_id: str
@@ -52,3 +56,4 @@ class Photo:
     height: int
     width: int
     objects: tuple[ReferredObject, ...]
+    orientation: int = 1
