@@ -49,6 +49,8 @@ class Photo:
             `orientation`.
         objects: the referred objects, of any data set and split.
         orientation: EXIF code 1..8 of the turn; 1 where the annotations lie in the stored pixels, as COCO's do.
+        findings: kinds of what was strange about the photo itself, for the report: `"turned_photos"`,
+            `"stored_photos"`, `"frame_by_size"`.
     """
 
     photo_id: str
@@ -57,3 +59,4 @@ class Photo:
     width: int
     objects: tuple[ReferredObject, ...]
     orientation: int = 1
+    findings: tuple[str, ...] = ()
