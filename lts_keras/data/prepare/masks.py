@@ -1,4 +1,7 @@
-"""Masks of COCO's annotations, exactly as the REFER toolkit makes them, and their PNG form in records."""
+"""Masks of COCO's annotations, exactly as the REFER toolkit makes them, and their PNG form in records.
+
+Masks that users draw are read by `lts_keras.data.prepare.mask_pictures`.
+"""
 
 import io
 
@@ -114,7 +117,7 @@ def encode_mask(mask):
 
 
 def decode_mask(png):
-    """Returns the bool array `(height, width)` of `encode_mask`, or of any grey PNG: above zero is inside.
+    """Returns the bool array `(height, width)` of `encode_mask`.
 
     Raises:
         DataError: the bytes are no picture.
