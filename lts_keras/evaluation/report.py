@@ -155,12 +155,13 @@ def _pictures(wanted, config, workdir):
     photos = _photos(wanted, Path(workdir) / "data")
     predictor = _predictor(config, workdir)
     for one in wanted:
-        image_bytes, truth = photos[_key(one)]
-        photo = decode_image(image_bytes).numpy()
+        photo, truth = photos[_key(one)]
+        photo = decode_image(*photo).numpy()
         answer = coco_mask.decode(one["segmentation"]).astype(bool)
         titled = [("photo", photo)]
         if predictor:
-            prior = np.asarray(predictor(image_bytes, one["expression"]).prior)
+            # From the pixels: the file's own EXIF orientation need not be the one that the record's masks lie in.
+            prior = np.asarray(predictor(photo, one["expression"]).prior)
             titled.append(("prior", pictures.heat_map(photo, prior, point=one["point"])))
         titled.append(("mask", pictures.overlay(photo, answer)))
         if truth is not None:
@@ -169,7 +170,7 @@ def _pictures(wanted, config, workdir):
 
 
 def _photos(wanted, data_dir):
-    """Reads the photos of predictions again: their key -> (image bytes, true mask or `None`)."""
+    """Reads the photos of predictions again: their key -> ((image bytes, orientation), true mask or `None`)."""
     import tensorflow as tf
 
     from lts_keras.data.prepare.masks import decode_mask
@@ -183,7 +184,8 @@ def _photos(wanted, data_dir):
         objects = zip(record["dataset"], record["ref_id"], record["has_mask"], record["mask_png"], strict=True)
         for dataset, ref_id, has_mask, png in objects:
             truth = decode_mask(png) if has_mask else None
-            found[dataset.decode(), ref_id.decode()] = (record["image_bytes"], truth)
+            photo = record["image_bytes"], record["orientation"]
+            found[dataset.decode(), ref_id.decode()] = (photo, truth)
     return {_key(one): found[one["dataset"], str(one["ref_id"])] for one in wanted}
 
 

@@ -80,7 +80,7 @@ def evaluation_dataset(
 
 def _load(record, expressions, objects, tokenizer, image_size, image_resize):
     """One photo, decoded, with rows for its expressions."""
-    image = geometry.decode_image(record["image_bytes"])
+    image = geometry.decode_image(record["image_bytes"], record["orientation"])
     return {
         "image": geometry.letterbox_image(image, image_size, image_resize),
         "photo_id": record["photo_id"],

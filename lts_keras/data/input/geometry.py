@@ -6,6 +6,7 @@ Training, evaluation and the served graph share these functions.
 import tensorflow as tf
 
 from lts_keras.data.input.placement import crop, letterbox_box, pad, place, to_square
+from lts_keras.data.orientation import exif_orientation, upright
 
 __all__ = [
     "FILL",
@@ -34,19 +35,20 @@ FILL = 0.5
 _TIE = 1e-4
 
 
-def decode_image(image_bytes):
-    """Decodes a JPEG or PNG file (also BMP, and the first frame of a GIF).
+def decode_image(image_bytes, orientation=None):
+    """Decodes a JPEG or PNG file (also BMP, and the first frame of a GIF) and turns it upright.
 
     Grey pictures get three equal channels, 16 bits a channel become 8, palettes their colours. A transparent picture is
     laid over the grey of the letterbox, as what lies under transparent pixels is undefined; alpha that is the same
-    everywhere counts as opaque. The EXIF orientation is
-    ignored, as in COCO's annotations.
+    everywhere counts as opaque.
 
     Args:
         image_bytes: string scalar.
+        orientation: EXIF code of the turn that is applied, an int or an integer scalar: for a photo out of a record,
+            the one that its masks were read in. The photo's own if `None`.
 
     Returns:
-        uint8 RGB tensor of shape `(height, width, 3)`.
+        uint8 RGB tensor of shape `(height, width, 3)`, the sides after the turn.
 
     Raises:
         tf.errors.InvalidArgumentError: when run, for bytes that are no whole picture.
@@ -60,7 +62,7 @@ def decode_image(image_bytes):
         default=lambda: tf.io.decode_image(image_bytes, channels=3, expand_animations=False),
     )
     image.set_shape([None, None, 3])
-    return image
+    return upright(image, exif_orientation(image_bytes) if orientation is None else orientation)
 
 
 def _decode_jpeg(image_bytes):

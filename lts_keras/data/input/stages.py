@@ -87,7 +87,7 @@ class Stages:
         names = {"photo_id": record["photo_id"]}
         if self.image_features is not None:
             return names
-        inner = geometry.resize_image(geometry.decode_image(record["image_bytes"]), place)
+        inner = geometry.resize_image(geometry.decode_image(record["image_bytes"], record["orientation"]), place)
         corner = tf.stack([place.top, place.left])
         # A quarter of the memory of float32; half a grey level is below what the photo's own noise is.
         return names | {"inner": tf.cast(tf.round(inner), tf.uint8), "corner": corner}

@@ -11,6 +11,7 @@ from lts_keras.data.schema import DataError
 from lts_keras.utils.files import atomic_write, digest
 
 __all__ = [
+    "MANIFEST_FILE",
     "find_shards",
     "make_record",
     "parse_record",
@@ -20,8 +21,9 @@ __all__ = [
     "write_manifest",
 ]
 
-FORMAT = 1
+FORMAT = 2
 """Version of the record and of the manifest; part of every digest."""
+MANIFEST_FILE = "manifest.json"
 
 
 def make_record(photo):
@@ -44,6 +46,7 @@ def make_record(photo):
         "photo/bytes": _strings([photo.image_bytes]),
         "photo/height": _ints([photo.height]),
         "photo/width": _ints([photo.width]),
+        "photo/orientation": _ints([photo.orientation]),
         "object/ref_id": _strings(item.ref_id for item in objects),
         "object/dataset": _strings(item.dataset for item in objects),
         "object/split": _strings(item.split for item in objects),
@@ -66,9 +69,10 @@ def parse_record(serialized):
         serialized: string scalar, as `make_record` gives.
 
     Returns:
-        Dict of tensors, N objects: `photo_id`, `image_bytes` string (); `height`, `width` int64 (); `ref_id`,
-        `dataset`, `split`, `category`, `mask_png` string (N,); `has_mask` bool (N,); `box` float32 (N, 4) as
-        x0, y0, x1, y1; `expressions` string ragged (N, None).
+        Dict of tensors, N objects: `photo_id`, `image_bytes` string (); `height`, `width`, `orientation` int64 ();
+        `ref_id`, `dataset`, `split`, `category`, `mask_png` string (N,); `has_mask` bool (N,); `box` float32 (N, 4)
+        as x0, y0, x1, y1; `expressions` string ragged (N, None). Sides, masks and boxes are those of the pixels that
+        `decode_image(image_bytes, orientation)` gives.
     """
     strings = tf.io.FixedLenSequenceFeature((), tf.string, allow_missing=True)
     ints = tf.io.FixedLenSequenceFeature((), tf.int64, allow_missing=True)
@@ -79,6 +83,7 @@ def parse_record(serialized):
         "photo/bytes": tf.io.FixedLenFeature((), tf.string),
         "photo/height": tf.io.FixedLenFeature((), tf.int64),
         "photo/width": tf.io.FixedLenFeature((), tf.int64),
+        "photo/orientation": tf.io.FixedLenFeature((), tf.int64),
         "object/has_mask": ints,
         "object/num_expressions": ints,
         "object/box": tf.io.FixedLenSequenceFeature((4,), tf.float32, allow_missing=True),
@@ -89,6 +94,7 @@ def parse_record(serialized):
         "image_bytes": parsed["photo/bytes"],
         "height": parsed["photo/height"],
         "width": parsed["photo/width"],
+        "orientation": parsed["photo/orientation"],
         **{name: parsed[f"object/{name}"] for name in names},
         "has_mask": parsed["object/has_mask"] > 0,
         "box": parsed["object/box"],
@@ -120,7 +126,7 @@ def write_manifest(data_dir, shards, **further):
         further: plain values stored beside them.
     """
     manifest = {"format": FORMAT, **further, "shards": shards}
-    return atomic_write(Path(data_dir) / "manifest.json", json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+    return atomic_write(Path(data_dir) / MANIFEST_FILE, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
 
 
 def read_manifest(data_dir):
@@ -129,7 +135,7 @@ def read_manifest(data_dir):
     Raises:
         DataError: there is none, it cannot be read, or another version of the library wrote it.
     """
-    path = Path(data_dir) / "manifest.json"
+    path = Path(data_dir) / MANIFEST_FILE
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         shards = manifest["shards"]
@@ -169,8 +175,12 @@ def find_shards(data_dir, splits=None):
     return found
 
 
-def verify_shards(data_dir):
+def verify_shards(data_dir, digest=digest):
     """Compares the digest of every shard and of the vocabulary with the manifest.
+
+    Args:
+        data_dir: folder of the shards.
+        digest: function that gives the SHA-256 of a file; one that remembers files by size and time reads none twice.
 
     Raises:
         DataError: a file was changed, cut or removed; the message names it.

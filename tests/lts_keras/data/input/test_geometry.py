@@ -247,10 +247,14 @@ def test_transparent_pixels_become_grey():
     np.testing.assert_array_equal(found[10:], 128)
 
 
-def test_exif_orientation_is_ignored():
+def test_exif_orientation_is_applied_unless_a_record_says_another():
     exif = Image.Exif()
     exif[0x0112] = 6
-    assert geometry.decode_image(encoded(COLORS, "JPEG", exif=exif)).shape == (20, 30, 3)
+    photo = encoded(COLORS, "PNG", exif=exif)
+    # Turned clockwise: the left column, from below, is the top row.
+    np.testing.assert_array_equal(geometry.decode_image(photo), COLORS[::-1].transpose(1, 0, 2))
+    np.testing.assert_array_equal(geometry.decode_image(photo, 1), COLORS)
+    np.testing.assert_array_equal(geometry.decode_image(photo, tf.constant(2, tf.int64)), COLORS[:, ::-1])
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff", b"no picture", encoded(COLORS, "JPEG")[:200], encoded(COLORS)[:300]])
