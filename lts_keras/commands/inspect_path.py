@@ -1,6 +1,7 @@
 """`lts inspect PATH`: tells what a file or folder is and shows what it holds."""
 
 import importlib
+import itertools
 import os
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from rich.table import Table
 from lts_keras.commands.identify import KINDS, identify
 from lts_keras.utils.imports import import_modules
 from lts_keras.utils.quiet import import_tensorflow
-from lts_keras.weights.glove import read_glove
+from lts_keras.weights.glove import glove_words, read_glove
 
 __all__ = ["glove_contents", "inspect_path", "size_text"]
 
@@ -47,7 +48,7 @@ def inspect_path(path, imports=()):
 
 def glove_contents(path):
     """Returns what a GloVe file holds, for `rich` to print; raises `WeightsError` naming the line that is wrong."""
-    words = _first_words(path)
+    words = list(itertools.islice(glove_words(path), _SHOWN_WORDS))
     vectors, num_lines = read_glove(path, words)
     table = Table(show_header=False)
     table.add_row("words", f"{num_lines:,}")
@@ -68,19 +69,6 @@ def size_text(size):
             return f"{size:.3g} {unit}"
         size /= 1000
     return f"{size:,.2f} GB"
-
-
-def _first_words(path):
-    """The words of the first lines, without word2vec's line of counts."""
-    words = []
-    with path.open("rb") as file:
-        for line in file:
-            fields = line.rstrip().split(b" ")
-            if len(fields) > 2:
-                words.append(fields[0].decode("utf-8", "replace"))
-            if len(words) == _SHOWN_WORDS:
-                break
-    return words
 
 
 def _size(path):

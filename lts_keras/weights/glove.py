@@ -1,5 +1,6 @@
-"""Reader of GloVe text files: a word and its numbers on each line, separated by single spaces."""
+"""Reader of GloVe text files: a word and its numbers on each line, separated by single spaces; UTF-8."""
 
+import codecs
 import dataclasses
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from lts_keras.weights import WeightsError
 
-__all__ = ["GloveReport", "load_glove", "read_glove"]
+__all__ = ["GloveReport", "glove_words", "load_glove", "read_glove"]
 
 _RANDOM_DEVIATION = 0.3
 _LARGEST = float(np.finfo("float32").max)
@@ -74,7 +75,8 @@ def read_glove(path, words, dim=None):
     """Reads the vectors of some words, line by line; the file may be far larger than memory.
 
     Every line must have the right width; the numbers are read, and checked, for the wanted words alone. Where a word
-    stands twice, the first counts. A first line of two counts, as word2vec writes, is passed over.
+    stands twice, the first counts. A byte order mark, and a first line of two counts as word2vec writes it, are passed
+    over.
 
     Args:
         path: path of the text file.
@@ -85,32 +87,77 @@ def read_glove(path, words, dim=None):
         Tuple of `{word: float32 array (dim,)}` and the number of vectors in the file.
 
     Raises:
-        WeightsError: for a file that is missing or empty, a line of the wrong width or one with a non-number, naming
-            file and line.
+        WeightsError: for a file that is missing, empty or no UTF-8 text, a line of the wrong width or one with a
+            non-number, naming file and line.
     """
-    path = Path(path)
     wanted = {word.encode("utf-8"): word for word in words}
     vectors, num_lines = {}, 0
+    for number, name, line, width in _lines(path, dim):
+        num_lines += 1
+        word = wanted.get(name)
+        if word is not None and word not in vectors:
+            vectors[word] = _vector(path, number, line, width)
+    return vectors, num_lines
+
+
+def glove_words(path, dim=None):
+    """Yields the words of a file in its order, which is that of their frequency; without those with spaces in them.
+
+    Args:
+        path: path of the text file.
+        dim: int. As for `read_glove`.
+
+    Yields:
+        str; a word that stands twice comes twice, one that is not UTF-8 does not come.
+
+    Raises:
+        WeightsError: as `read_glove`, but no number is looked at.
+    """
+    for _, name, _, _ in _lines(path, dim):
+        word = (name or b"").decode("utf-8", "ignore")
+        if word and word.encode("utf-8") == name:
+            yield word
+
+
+def _lines(path, dim):
+    """Yields `(number, word, line, dim)` of every vector, word and line as bytes; of a word with spaces `None`."""
+    path, found = Path(path), False
     try:
         with path.open("rb", buffering=1 << 20) as file:
             for number, line in enumerate(file, start=1):
+                if number <= 2:
+                    line = _check_text(path, number, line)
                 line = line.rstrip()
                 if number == 1 and dim != 1 and _is_counts(line):
                     continue
-                dim = dim or line.count(b" ")
-                num_lines += 1
+                dim, found = dim or line.count(b" "), True
                 # Counting spaces is all that most lines cost: 400,000 of them take two seconds.
-                if line.count(b" ") != dim:
+                if line.count(b" ") == dim:
+                    yield number, line[: line.find(b" ")], line, dim
+                else:
                     _refuse_width(path, number, line, dim)
-                    continue
-                word = wanted.get(line[: line.find(b" ")])
-                if word is not None and word not in vectors:
-                    vectors[word] = _vector(path, number, line, dim)
+                    yield number, None, line, dim
     except OSError as error:
         raise WeightsError(f"{path}: cannot read the word vectors: {error.strerror or error}") from error
-    if not num_lines:
+    if not found:
         raise WeightsError(f"{path}: holds no word vectors ({path.stat().st_size} bytes)")
-    return vectors, num_lines
+
+
+def _check_text(path, number, line):
+    """Returns one of the first two lines without its byte order mark, if it is text that can hold vectors."""
+    kind = None
+    if number == 1 and line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, b"\0\0\xfe\xff")):
+        kind = "UTF-16 or UTF-32 text"
+    elif number == 1 and line.startswith((b"PK\x03\x04", b"\x1f\x8b")):
+        kind = "a compressed file"
+    elif b"\0" in line:
+        # The text of 16 bits without a mark; the numbers of word2vec's .bin, behind its line of counts.
+        kind = "UTF-16 text or binary"
+    if kind:
+        raise WeightsError(
+            f"{path}: word vectors are read from UTF-8 text, a word and its numbers on each line. Received: {kind}"
+        )
+    return line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
 
 
 def _is_counts(line):
@@ -121,13 +168,14 @@ def _is_counts(line):
 def _refuse_width(path, number, line, dim):
     """Raises, unless the line is too wide because its word has spaces in it, as a few of the 840B file have."""
     fields = line.split(b" ")
-    if dim and len(fields) > dim + 1 and not any(_is_number(field) for field in fields[1:-dim]):
+    if dim and len(fields) > dim + 1 and b"" not in fields and not any(map(_is_number, fields[1:-dim])):
         return
     if not dim:
         raise WeightsError(f"{path}, line {number}: not a line of word vectors, which is a word and its numbers")
-    raise WeightsError(
-        f"{path}, line {number}: a line has a word and {dim} numbers. Received: {len(fields) - 1} numbers"
-    )
+    received = f"{len(fields) - 1} numbers"
+    if len(fields) > dim + 1 and b"" in fields:
+        received = "a space at its start, or two spaces in a row"
+    raise WeightsError(f"{path}, line {number}: a line has a word and {dim} numbers. Received: {received}")
 
 
 def _is_number(field):
