@@ -1,13 +1,12 @@
 """`make run`: the whole pipeline on drawn scenes, then new pictures over gRPC, of which the typical one is kept."""
 
-import io
 import os
 
 import numpy as np
-from PIL import Image
 
 from lts_keras.evaluation import pictures
 from lts_keras.evaluation.report import format_slices
+from lts_keras.prediction.question import view_photo
 from lts_keras.utils.files import atomic_write
 from lts_keras.utils.quiet import import_tensorflow
 from lts_keras.utils.workdir import lock
@@ -111,7 +110,7 @@ def _save(config, workdir, scene, answer, note):
 
     image_bytes, expression, truth = scene
     prior = trained_model(config, workdir).predictor()(image_bytes, expression).prior
-    photo = np.asarray(Image.open(io.BytesIO(image_bytes)).convert("RGB"))
+    photo = view_photo(image_bytes)
     note = f"version {answer.version} over gRPC: score {answer.score:.2f}, {note}"
     sheet = pictures.panels(
         photo, expression, prior=prior, mask=answer.mask, truth=truth, point=answer.point, note=note

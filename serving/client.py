@@ -39,7 +39,7 @@ class ServingError(RuntimeError):
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """The answer to one expression, in pixels of the photo.
+    """The answer to one expression, in pixels of the photo as it is shown: turned upright by its EXIF orientation.
 
     Attributes:
         mask: bool array `(height, width)`.

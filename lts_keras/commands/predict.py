@@ -4,7 +4,7 @@ from lts_keras.commands.resolved import print_resolved
 from lts_keras.config.errors import ConfigError
 from lts_keras.config.read import parse_config
 from lts_keras.evaluation.pictures import write_overlay
-from lts_keras.prediction.question import check_expressions, read_photo, view_photo
+from lts_keras.prediction.question import check_expressions, check_photo_file, read_photo, view_photo
 from lts_keras.utils.quiet import import_tensorflow
 from lts_keras.weights import WeightsError
 
@@ -27,7 +27,7 @@ def check_question(options):
         received = " ".join(f"--{name}" for name in given) or "none of them"
         raise ConfigError(f"give --preset alone, or --config and --workdir. Received: {received}")
     check_expressions(options.expression)
-    view_photo(options.image)
+    check_photo_file(options.image)
     described = (options.preset or options.workdir / "train" / "preset") / "model.json"
     if not described.is_file():
         raise WeightsError(f"{described}: no such file; a preset is what `lts train` leaves in train/preset")

@@ -40,8 +40,9 @@ At the photos' original size, over every expression; in brackets the bootstrap i
 
 Signatures: `serving_default` (one expression per photo), `segment_expressions` (several expressions on one photo),
 `segment_tensors` (the network alone). JPEG and PNG photos of at most {max_pixels:,} pixels; the EXIF orientation is
-ignored; transparency is laid over grey. Words that are not in the vocabulary are read as one unknown word. The model
-answers every expression with a mask, also one that refers to nothing in the photo: look at `score`.
+applied, and answers lie in the turned photo; transparency is laid over grey. Words that are not in the vocabulary are
+read as one unknown word. The model answers every expression with a mask, also one that refers to nothing in the photo:
+look at `score`.
 Trained for the kind of photos and expressions in its data; nothing is known about others.
 
 ## Configuration

@@ -61,7 +61,7 @@ def _png_sides(header):
 
 
 def prepare_photo(image_bytes, image_size, max_pixels, resize="letterbox"):
-    """Checks, decodes and letterboxes a photo.
+    """Checks, decodes, turns upright and letterboxes a photo.
 
     Args:
         image_bytes: string scalar, a JPEG or PNG file.
@@ -70,7 +70,8 @@ def prepare_photo(image_bytes, image_size, max_pixels, resize="letterbox"):
         resize: `"letterbox"` or `"plain"`, as the model was trained.
 
     Returns:
-        `(image, size)`: float32 `(image_size, image_size, 3)` in 0..1, and int32 `(2,)`, the photo's height and width.
+        `(image, size)`: float32 `(image_size, image_size, 3)` in 0..1, and int32 `(2,)`, the height and width of
+        the photo turned upright by its own EXIF orientation.
     """
     return letterbox_photo(decode_image(check_photo(image_bytes, max_pixels)), image_size, resize)
 

@@ -19,7 +19,7 @@ __all__ = ["Prediction", "Predictor"]
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """The answer to one expression, in pixels of the photo.
+    """The answer to one expression, in pixels of the photo as it is shown: turned upright by its EXIF orientation.
 
     Attributes:
         mask: bool array `(height, width)`.
@@ -45,7 +45,7 @@ class Predictor:
         max_photo_pixels: int. Larger photos are refused. Defaults to 50 million.
 
     Call arguments:
-        photo: path of a JPEG or PNG file, its bytes, or a uint8 array `(height, width, 3)`.
+        photo: path of a JPEG or PNG file, its bytes, or a uint8 array `(height, width, 3)`, which is not turned.
         expression: str.
 
     Returns:
@@ -100,7 +100,7 @@ class Predictor:
         return [self._prediction(mask, prior, size) for mask, prior in zip(masks, priors, strict=True)]
 
     def read_pixels(self, photo):
-        """Returns a photo, given as for a call, as a uint8 tensor `(height, width, 3)`; raises `DataError`."""
+        """Returns a photo, given as for a call, as a uint8 tensor `(height, width, 3)`, upright; raises `DataError`."""
         if isinstance(photo, np.ndarray):
             if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[-1] != 3 or not photo.size:
                 raise DataError(f"a photo must be uint8 (height, width, 3). Received: {photo.dtype} {photo.shape}")

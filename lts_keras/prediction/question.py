@@ -7,8 +7,9 @@ import numpy as np
 from PIL import Image
 
 from lts_keras.data.schema import DataError
+from lts_keras.utils.quiet import import_tensorflow
 
-__all__ = ["check_expressions", "read_photo", "view_photo"]
+__all__ = ["check_expressions", "check_photo_file", "read_photo", "view_photo"]
 
 
 def check_expressions(expressions):
@@ -31,6 +32,11 @@ def read_photo(photo):
         raise DataError(f"{photo}: cannot read the photo: {error.strerror or error}") from None
 
 
+def check_photo_file(photo):
+    """Raises `DataError` for a photo, given as path or bytes, that is missing, damaged or no JPEG or PNG file."""
+    _decode(*read_photo(photo))
+
+
 def view_photo(photo):
     """Decodes a photo for drawing on it.
 
@@ -38,12 +44,21 @@ def view_photo(photo):
         photo: path or bytes of a JPEG or PNG file.
 
     Returns:
-        uint8 array `(height, width, 3)`, the pixels as they are stored: like the model, without the EXIF orientation.
+        uint8 array `(height, width, 3)`, turned upright by the photo's EXIF orientation, like the model's answers.
 
     Raises:
-        DataError: for a photo that is missing, damaged or in another format.
+        DataError: as `check_photo_file`.
     """
     name, content = read_photo(photo)
+    pixels = _decode(name, content)
+    import_tensorflow()
+    from lts_keras.data.orientation import read_orientation, upright
+
+    return upright(pixels, read_orientation(content)).numpy()
+
+
+def _decode(name, content):
+    """The stored pixels, uint8 `(height, width, 3)`, without TensorFlow."""
     try:
         return np.asarray(Image.open(io.BytesIO(content), formats=("JPEG", "PNG")).convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
