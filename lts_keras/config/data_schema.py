@@ -19,6 +19,23 @@ class _Source(Section):
     """Split of the source -> split here, for example `{val: train}`; `"*"` names all others; `drop` leaves them out."""
 
 
+class _PhotoSource(_Source):
+    """A source of photographs."""
+
+    orientation: Literal["upright", "stored"] | None = None
+    """The pixels that annotations are in: the photo as it is shown, its EXIF orientation applied, or the pixels as they
+    are stored. `null`: stored for COCO's own photos, else upright; a size in the annotations that fits one of the two
+    alone decides."""
+
+
+class _AnnotatedSource(_PhotoSource):
+    """A source with ids of photos."""
+
+    coco_photos: bool | None = None
+    """Whether the photos are COCO's own, and their ids COCO's numbers. `null`: where every file name is COCO's for its
+    id, as `COCO_train2014_000000581857.jpg` or `000000581857.jpg` for 581857."""
+
+
 class ScenesSource(_Source):
     """Drawn scenes: textured background, shapes; splits train, val, testA (appearance), testB (relation)."""
 
@@ -31,7 +48,7 @@ class ScenesSource(_Source):
     seed: NonNegativeInt = 0
 
 
-class ReferSource(_Source):
+class ReferSource(_AnnotatedSource):
     """The layout of the REFER toolkit: `<dataset>/refs(<split_by>).p` and `<dataset>/instances.json`."""
 
     kind: Literal["refer"] = "refer"
@@ -41,7 +58,7 @@ class ReferSource(_Source):
     photos: Path = Path("images/mscoco/images/train2014")
 
 
-class ParquetSource(_Source):
+class ParquetSource(_AnnotatedSource):
     """The same fields as columns of parquet files, the form in which the data circulates."""
 
     kind: Literal["parquet"] = "parquet"
@@ -51,7 +68,7 @@ class ParquetSource(_Source):
     """Folder of the photos, where the files hold names and not bytes."""
 
 
-class CocoSource(_Source):
+class CocoSource(_AnnotatedSource):
     """Plain COCO instances; expressions from a refs file, or made from class, size and place."""
 
     kind: Literal["coco"] = "coco"
@@ -66,11 +83,14 @@ class CocoSource(_Source):
     made_up_splits: tuple[str, ...] = ("train",)
     made_up_per_object: PositiveInt = 16
     """Made-up expressions per object, at most."""
+    crowd_flags: Literal["crowds", "objects"] | None = None
+    """What `iscrowd: 1` says where expressions are made up: several objects, or one, as tools write it for every brush
+    mask. `null`: several in COCO's own photos, and where the mask lies in several parts of about one size."""
     further_nouns: dict[str, tuple[str, ...]] = {}
     """Class -> nouns that made-up expressions use too, although they are not true of every object of the class."""
 
 
-class ManifestSource(_Source):
+class ManifestSource(_PhotoSource):
     """A team's own photos: one JSON object a line, see docs/own-data.md."""
 
     kind: Literal["manifest"] = "manifest"
@@ -93,6 +113,8 @@ class CheckConfig(Section):
     max_size_mismatches: Share = 0.0
     max_box_disagreements: Share = 0.05
     max_unknown_words: Share = 0.25
+    max_left_out: Share = 0.05
+    """Share of the objects that may be left out for other reasons than those that are meant, as a dropped split."""
     published_counts: bool = False
     """Whether the counts of refs and expressions must equal the published ones of the data set."""
 
@@ -100,8 +122,12 @@ class CheckConfig(Section):
 class DataConfig(Section):
     """Where the data comes from and how it is stored."""
 
+    prepared: Path | None = None
+    """A folder that another `lts prepare` made, or its work directory: read instead of `sources`, never written."""
     root: Path = Path(".")
     sources: tuple[Source, ...] = (ScenesSource(),)
     photos_per_shard: PositiveInt = 256
     vocabulary_min_count: PositiveInt = 1
+    freeze: tuple[str, ...] = ()
+    """Splits that must stay as they were when first prepared in a work directory: a run that would change one stops."""
     check: CheckConfig = CheckConfig()

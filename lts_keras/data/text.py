@@ -13,6 +13,7 @@ Accents are kept: they tell words apart in many languages, and word-vector files
 
 import collections
 import itertools
+import re
 
 import tensorflow as tf
 import tensorflow_text as tf_text
@@ -25,6 +26,7 @@ __all__ = [
     "UNKNOWN",
     "Tokenizer",
     "build_vocabulary",
+    "has_words",
     "normalize",
     "read_vocabulary",
     "split_words",
@@ -81,6 +83,22 @@ def split_words(expressions):
     """
     text = tf.strings.regex_replace(normalize(expressions), _DROPPED, "")
     return tf.strings.split(tf.strings.regex_replace(text, _SPACED, " "))
+
+
+def has_words(expressions):
+    """Whether each of some expressions (list of str) has a word that the model could read; "?!" has none.
+
+    Returns:
+        List of bool.
+    """
+    # Most have a letter of the alphabet, and need not go through the graph.
+    found = [re.search("[0-9A-Za-z]", text) is not None for text in expressions]
+    unsure = [place for place, known in enumerate(found) if not known]
+    if unsure:
+        rows = split_words(tf.constant([expressions[place] for place in unsure], tf.string)).row_lengths().numpy()
+        for place, length in zip(unsure, rows.tolist(), strict=True):
+            found[place] = length > 0
+    return found
 
 
 def _ascii_punctuation(text):

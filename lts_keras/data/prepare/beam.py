@@ -8,7 +8,7 @@ import json
 
 from lts_keras.config.read import parse_config
 from lts_keras.data.prepare.prepare import prepare, write_shard
-from lts_keras.data.sources import open_source
+from lts_keras.data.sources import open_sources
 
 try:
     import apache_beam as beam
@@ -25,16 +25,16 @@ IN_PROCESS = "in_process"
 class _WriteShard(beam.DoFn):
     """Writes a shard and its counts into the folder; gives nothing on, as the counts lie beside it."""
 
-    def __init__(self, config_json, folder):
-        self._config_json, self._folder = config_json, folder
+    def __init__(self, config_json, folder, data_dir):
+        self._config_json, self._folder, self._data_dir = config_json, folder, data_dir
 
     def setup(self):
         # Each worker reads the annotations once; the plan itself came with the elements.
         data = parse_config(json.loads(self._config_json)).data
-        self._sources = tuple(open_source(section, data.root) for section in data.sources)
+        self._sources = open_sources(data)
 
     def process(self, shard):
-        write_shard(self._sources, shard, self._folder)
+        write_shard(self._sources, shard, self._folder, self._data_dir)
 
 
 def prepare_with_beam(config, workdir, runner=IN_PROCESS, options=(), **settings):
@@ -45,7 +45,7 @@ def prepare_with_beam(config, workdir, runner=IN_PROCESS, options=(), **settings
         workdir: work directory, the same path on every worker.
         runner: `"in_process"` or a name that Beam knows: `FlinkRunner`, `SparkRunner`, `DataflowRunner` ...
         options: further options of Beam, as on a command line.
-        settings: `check_only` and `stop` of `prepare`.
+        settings: `check_only`, `stop` and `verify` of `prepare`.
 
     Returns:
         `Path` of the data folder.
@@ -54,7 +54,7 @@ def prepare_with_beam(config, workdir, runner=IN_PROCESS, options=(), **settings
         DataError: as `prepare`.
     """
 
-    def write_shards(plan, folder):
+    def write_shards(plan, folder, data_dir):
         engine = FnApiRunner() if runner == IN_PROCESS else runner
         with beam.Pipeline(runner=engine, options=PipelineOptions(list(options))) as pipeline:
             _ = (
@@ -62,9 +62,9 @@ def prepare_with_beam(config, workdir, runner=IN_PROCESS, options=(), **settings
                 | "shards" >> beam.Create(plan.shards)
                 # Without it a runner may fuse everything into one worker.
                 | "spread" >> beam.Reshuffle()
-                | "write" >> beam.ParDo(_WriteShard(config.model_dump_json(), str(folder)))
+                | "write" >> beam.ParDo(_WriteShard(config.model_dump_json(), str(folder), str(data_dir)))
             )
         # All are written: this reads back what was counted.
-        return (write_shard(plan.sources, shard, folder) for shard in plan.shards)
+        return (write_shard(plan.sources, shard, folder, data_dir) for shard in plan.shards)
 
     return prepare(config, workdir, write_shards=write_shards, **settings)

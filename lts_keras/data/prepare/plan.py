@@ -1,16 +1,18 @@
 """What will be written where, decided before a mask is made: photos of all sources joined, leaks, shards."""
 
+import collections
 import dataclasses
 import hashlib
 import json
-import re
 
-from lts_keras.data.prepare.records import FORMAT
+from lts_keras.data.prepare import shards
+from lts_keras.data.prepare.code import check_code
+from lts_keras.data.prepare.read import REASON_OF
+from lts_keras.data.prepare.shards import PlannedShard
 from lts_keras.data.schema import DataError
-from lts_keras.data.sources import PhotoError, open_source
-from lts_keras.data.sources.base import file_digests
+from lts_keras.data.sources import PhotoError, open_sources
 
-__all__ = ["Plan", "PlannedPhoto", "PlannedShard", "make_plan"]
+__all__ = ["Plan", "PlannedPhoto", "make_plan"]
 
 TRAIN = "train"
 
@@ -22,25 +24,27 @@ class PlannedPhoto:
     Attributes:
         photo_id: as in `Photo`.
         digest: SHA-256 of its bytes.
+        orientation: EXIF code of the turn between its bytes and the frame of its annotations.
         parts: list of (index of the source, key); the first one gives the bytes.
-        splits: set of the splits of its objects.
+        object_digests: dict, split -> list of digests of what is said of its objects, one of each part.
+        num_objects: its referred objects in all parts.
+        coco_id: its number in COCO, if it is known to have one.
         without: split whose objects are left out because they would leak, or `None`.
     """
 
     photo_id: str
     digest: str
+    orientation: int
     parts: list
-    splits: set
+    object_digests: dict
+    num_objects: int = 0
+    coco_id: int | str | None = None
     without: str | None = None
 
-
-@dataclasses.dataclass(frozen=True)
-class PlannedShard:
-    """A file and its photos."""
-
-    file: str
-    splits: tuple[str, ...]
-    photos: tuple[PlannedPhoto, ...]
+    @property
+    def splits(self):
+        """Set of the splits of its objects that are kept."""
+        return set(self.object_digests) - {self.without}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,12 +52,12 @@ class Plan:
     """All that decides the prepared data.
 
     Attributes:
-        digest: of the configuration, the annotation files and the photos: equal digests give equal records. The
-            thresholds of the checks are no part of it, so that after a change of them no record is written again.
+        digest: of shards, checks and what the vocabulary depends on: equal digests give equal data. The thresholds of
+            the checks are no part of it, so that after a change of them no record is written again.
         sources: open sources.
         shards: tuple of `PlannedShard`.
         leaks: list of dicts `photo_id`, `same_as`, `by` ("id" or "content") for photos of train that are held out too.
-        problems: list of dicts `kind`, `message`, of photos that could not be read.
+        problems: list of dicts `kind`, `message`, `photo_id`, of photos that could not be read.
         num_photos: photos of all sources, the unreadable ones included.
     """
 
@@ -65,11 +69,13 @@ class Plan:
     num_photos: int
 
 
-def make_plan(config):
+def make_plan(config, fingerprints, previous=()):
     """Opens all sources, joins photos by id, finds leaks and assigns photos to shards.
 
     Args:
         config: `Config`.
+        fingerprints: `Fingerprints`.
+        previous: what `shards.read_previous` gives: whole shards of a run before are kept as they are.
 
     Returns:
         A `Plan`.
@@ -77,53 +83,69 @@ def make_plan(config):
     Raises:
         DataError: a source cannot be read, or no photo is left.
     """
-    sources = tuple(open_source(section, config.data.root) for section in config.data.sources)
-    photos, problems = _join(sources)
+    sources = open_sources(config.data)
+    photos, problems = _join(sources, fingerprints)
     num_photos = len(photos) + len(problems)
     if not num_photos:
-        raise DataError("data.sources: no photo with an expression in any source")
+        raise DataError(f"data.sources: no photo with an expression in any source{_why_none(sources)}")
     leaks = _find_leaks(photos)
     if config.data.check.on_leak == "drop":
         leaking = {leak["photo_id"] for leak in leaks}
         for photo in photos:
             if photo.photo_id in leaking:
-                photo.splits, photo.without = photo.splits - {TRAIN}, TRAIN
-    photos = [photo for photo in photos if photo.splits]
+                photo.without = TRAIN
+    planned = shards.assign([photo for photo in photos if photo.splits], config.data.photos_per_shard, previous)
     return Plan(
-        digest=_digest(config, sources, photos, problems),
+        digest=_digest(config, planned, leaks, problems),
         sources=sources,
-        shards=_shards(photos, config.data.photos_per_shard),
+        shards=planned,
         leaks=leaks,
         problems=problems,
         num_photos=num_photos,
     )
 
 
-def _join(sources):
+def _why_none(sources):
+    """Words on what was left out, for data of which nothing is left."""
+    rows = [(reason, row) for source in sources for reason, row in source.left_out.rows.items()]
+    words = "; ".join(f"{row['count']} left out: {reason} (first: {row['first']})" for reason, row in rows)
+    return f": {words}" if words else ""
+
+
+def _join(sources, fingerprints):
     """Photos of all sources by id. The same id with other pixels is a photo of its own.
 
-    A photo of COCO has one id in every data set. Copies of it of the same size share one record (some are compressed
-    anew); a copy of another size cannot, as its masks do not fit: its size is added to its id.
+    A photo of COCO has one id in every data set. Copies of it in the same frame share one record (some are compressed
+    anew); a copy in another one cannot, as its masks do not fit: its size is added to its id.
     """
     found, problems = {}, []
     for index, source in enumerate(sources):
         for entry in source.entries():
             try:
-                content, height, width = source.fingerprint(entry.key)
+                content, height, width, orientation = fingerprints.photo(source, entry.key)
+                frame = source.frame(entry.key, height, width, orientation)
             except PhotoError as error:
-                problems.append({"kind": error.kind, "message": str(error)})
+                problems.append({"kind": error.kind, "message": str(error), "photo_id": entry.photo_id})
+                source.left_out.add(REASON_OF[error.kind], str(error), entry.num_objects)
                 continue
-            same = f"{width}x{height}" if entry.photo_id.startswith("coco:") else content[:8]
+            if entry.coco_id is not None:
+                turn = "" if frame.orientation == 1 else f"-{frame.orientation}"
+                same = f"{frame.width}x{frame.height}{turn}"
+            else:
+                same = content[:8] if frame.orientation == orientation else f"{content[:8]}-{frame.orientation}"
             copies = found.setdefault(entry.photo_id, {})
             photo_id = entry.photo_id if not copies or same in copies else f"{entry.photo_id}@{same}"
-            photo = copies.setdefault(same, PlannedPhoto(photo_id, content, [], set()))
+            photo = copies.setdefault(same, PlannedPhoto(photo_id, content, frame.orientation, [], {}))
             photo.parts.append((index, entry.key))
-            photo.splits |= entry.splits
+            photo.num_objects += entry.num_objects
+            photo.coco_id = entry.coco_id
+            for split, digest in source.object_digests(entry.key, fingerprints.digest).items():
+                photo.object_digests.setdefault(split, []).append(digest)
     return [photo for copies in found.values() for photo in copies.values()], problems
 
 
 def _find_leaks(photos):
-    """Photos of train that are held out in any data set: by the id before `@`, or by their bytes."""
+    """Photos of train that are held out in any data set: by their number in COCO, or by their bytes."""
     held_ids, held_digests = {}, {}
     for photo in photos:
         if photo.splits - {TRAIN}:
@@ -140,41 +162,21 @@ def _find_leaks(photos):
 
 
 def _base(photo):
-    """Id of a photo of COCO without the size of a copy; a team's own ids are taken as they are."""
-    return photo.photo_id.split("@")[0] if photo.photo_id.startswith("coco:") else photo.photo_id
+    """COCO's number of a photo, whatever its size; a photo that has none is known by its id."""
+    return photo.photo_id if photo.coco_id is None else ("coco", photo.coco_id)
 
 
-def _shards(photos, photos_per_shard):
-    """Groups photos by their set of splits, so that a reader of one split opens few shards of others."""
-    groups = {}
-    for photo in photos:
-        groups.setdefault(tuple(sorted(photo.splits)), []).append(photo)
-    shards, names = [], set()
-    for splits in sorted(groups):
-        group = groups[splits]
-        name = re.sub(r"[^0-9A-Za-z_+]+", "_", "-".join(splits))
-        name = name if name not in names else f"{name}_{len(names)}"
-        names.add(name)
-        starts = range(0, len(group), photos_per_shard)
-        for number, start in enumerate(starts):
-            file = f"{name}-{number:05d}-of-{len(starts):05d}.tfrecord"
-            shards.append(PlannedShard(file, splits, tuple(group[start : start + photos_per_shard])))
-    return tuple(shards)
-
-
-def _digest(config, sources, photos, problems):
-    """Digest of everything that decides the bytes; the place of the root does not."""
-    values = config.data.model_dump(mode="json", exclude={"root", "check"})
-    total = hashlib.sha256()
-    for part in (
-        FORMAT,
-        values,
+def _digest(config, planned, leaks, problems):
+    """Digest of everything that decides shards, vocabulary and findings; the place of the root does not."""
+    facts = (
+        check_code(),
+        [shard.digest for shard in planned],
+        [source.model_dump(mode="json") for source in config.data.sources],
+        config.data.photos_per_shard,
+        config.data.vocabulary_min_count,
         config.data.check.on_leak,
         config.model.max_tokens,
-        [file_digests(source) for source in sources],
-    ):
-        total.update(json.dumps(part, sort_keys=True).encode() + b"\n")
-    for photo in photos:
-        total.update(f"{photo.photo_id} {photo.digest} {photo.without} {photo.parts}\n".encode())
-    total.update(json.dumps([problem["kind"] for problem in problems]).encode())
-    return total.hexdigest()
+        leaks,
+        sorted(collections.Counter(problem["kind"] for problem in problems).items()),
+    )
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

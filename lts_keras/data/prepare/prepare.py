@@ -14,8 +14,13 @@ import tensorflow as tf
 from lts_keras.data.checks import check
 from lts_keras.data.checks.statistics import Statistics
 from lts_keras.data.prepare import records
+from lts_keras.data.prepare.code import record_code, text_code
+from lts_keras.data.prepare.fingerprints import Fingerprints
+from lts_keras.data.prepare.folder import data_folder, described_data
+from lts_keras.data.prepare.freeze import check_frozen, freeze
 from lts_keras.data.prepare.plan import make_plan
-from lts_keras.data.prepare.read import read_planned
+from lts_keras.data.prepare.read import REASON_OF, read_planned
+from lts_keras.data.prepare.shards import PARTS_FOLDER, STOPPED_FILE, part_path, read_previous
 from lts_keras.data.prepare.split_counts import SplitCounts
 from lts_keras.data.schema import DataError
 from lts_keras.data.sources import PhotoError
@@ -26,13 +31,20 @@ from lts_keras.utils.workdir import lock
 __all__ = ["prepare", "write_shard"]
 
 _DAY = 24 * 3600
+_FINGERPRINTS = ".fingerprints.json"
+_OF_PART = ("statistics", "photo_ids", "digest")
+"""What is kept beside a shard and not in the manifest."""
 
 
-def prepare(config, workdir, check_only=False, stop=True, write_shards=None):
+def prepare(config, workdir, check_only=False, stop=True, write_shards=None, verify=False):
     """Reads all sources, checks them and writes `<workdir>/data`.
 
     Shards are kept in a folder of their own until all are there, so a run that was killed goes on where it was; the
-    folder's name is the digest of configuration, annotations and photos, so other input never continues it.
+    folder's name is the digest of configuration, annotations and photos, so other input never continues it. A shard
+    whose photos and annotations are those of the run before is taken over; new photos fill new shards. Files whose size
+    and time are those of the run before are not read again.
+
+    Where `data.prepared` is given, the data there is checked and nothing is written.
 
     Args:
         config: `Config`.
@@ -42,25 +54,46 @@ def prepare(config, workdir, check_only=False, stop=True, write_shards=None):
             report says so.
         write_shards: function of (plan, folder) that writes all shards and yields what `write_shard` gives, in order;
             one after the other in this process if `None`. `lts_keras.data.prepare.beam` has another one.
+        verify: whether every file is read and every shard's digest compared, whatever its size and time.
 
     Returns:
         `Path` of the data folder.
 
     Raises:
-        DataError: a source cannot be read, or the checks found too much. No data is left then that a later stage
-            would take for good.
+        DataError: a source cannot be read, a split of `data.freeze` would change, or the checks found too much. No data
+            is left then that a later stage would take for good.
     """
+    if config.data.prepared is not None:
+        return _use_prepared(config, workdir, stop, verify)
     data_dir = Path(workdir) / "data"
     with lock(Path(workdir) / ".prepare.lock", wait_seconds=_DAY):
         print("prepare: reads the annotations and the photos' digests", flush=True)
-        plan = make_plan(config)
-        if not check_only and _is_done(data_dir, plan, config):
+        fingerprints = Fingerprints(Path(workdir) / _FINGERPRINTS, verify)
+        plan = make_plan(config, fingerprints, read_previous(data_dir, config.data.photos_per_shard))
+        fingerprints.save()  # A run that is killed does not look at every photo again.
+        for line in (line for source in plan.sources for line in source.said):
+            print(f"prepare: {line}")
+        check_frozen(config.data.freeze, plan, workdir)
+        if not check_only and _is_done(data_dir, plan, config, fingerprints):
             print(f"prepare: {data_dir} is up to date")
         else:
             _prepare(config, plan, data_dir, check_only, stop, write_shards or _write_shards)
+        fingerprints.save()
+        if (data_dir / records.MANIFEST_FILE).is_file():
+            freeze(config.data.freeze, plan, workdir)
     report = check.read_report(data_dir)
     for line in report["warnings"]:
         print(f"prepare: {line}")
+    if stop:
+        check.raise_if_stopped(report, data_dir)
+    return data_dir
+
+
+def _use_prepared(config, workdir, stop, verify):
+    data_dir = data_folder(config, workdir)
+    report = check.read_report(data_dir)
+    print(f"prepare: uses the data in {data_dir}, and writes nothing")
+    (records.verify_shards if verify else records.find_shards)(data_dir)
     if stop:
         check.raise_if_stopped(report, data_dir)
     return data_dir
@@ -70,7 +103,7 @@ def _prepare(config, plan, data_dir, check_only, stop, write_shards):
     staging = data_dir.parent / f".data-{plan.digest[:16]}"
     _remove_old(data_dir.parent, staging)
     started, parts = time.monotonic(), []
-    for part in _count_shards(plan) if check_only else write_shards(plan, staging):
+    for part in _count_shards(plan) if check_only else write_shards(plan, staging, data_dir):
         parts.append(part)
         seconds = time.monotonic() - started
         print(f"prepare: shard {len(parts)} of {len(plan.shards)}: {part['file']} ({seconds:.0f} s)", flush=True)
@@ -80,13 +113,15 @@ def _prepare(config, plan, data_dir, check_only, stop, write_shards):
             check.write_report(folder, report, config, plan)
         if not check_only:
             # The folder's last good data belongs to other input: without a manifest nobody trains on it by mistake.
-            (data_dir / "manifest.json").unlink(missing_ok=True)
+            # Under its other name the next run still finds the shards that it can take over.
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(data_dir / records.MANIFEST_FILE, data_dir / STOPPED_FILE)
         return
     check.write_report(staging / "check", report, config, plan)
     write_vocabulary(staging / "vocabulary.txt", vocabulary)
     _write_manifest(config, plan, staging, [part for part in parts if part["photos"]])
-    for path in (*staging.glob("*.part.json"), *staging.glob(".*")):
-        path.unlink()  # Counts of the shards, and what a killed run was writing.
+    for path in (*staging.glob(".*"), *(staging / PARTS_FOLDER).glob(".*")):
+        path.unlink()  # What a killed run was writing.
     replace_folder(staging, data_dir)
 
 
@@ -95,38 +130,65 @@ def _count_shards(plan):
     return (_gather(plan.sources, shard) for shard in plan.shards)
 
 
-def _write_shards(plan, folder):
-    return (write_shard(plan.sources, shard, folder) for shard in plan.shards)
+def _write_shards(plan, folder, data_dir):
+    return (write_shard(plan.sources, shard, folder, data_dir) for shard in plan.shards)
 
 
-def write_shard(sources, shard, folder):
+def write_shard(sources, shard, folder, data_dir=None):
     """Writes one shard and, after it, what was counted; a shard that is there already is not written again.
 
     Args:
         sources: open sources of the plan.
         shard: `PlannedShard`.
         folder: where the files go; it belongs to this plan alone.
+        data_dir: folder of the data of the run before, whose shard is taken over if it is the same one, or `None`.
 
     Returns:
         Dict with the shard's entry of the manifest and its `statistics`.
     """
-    path, part_path = Path(folder) / shard.file, Path(folder) / f"{shard.file}.part.json"
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        part = json.loads(part_path.read_text(encoding="utf-8"))
-        if not part["photos"] or path.stat().st_size == part["bytes"]:
-            return part
+    path, counted = Path(folder) / shard.file, part_path(folder, shard.file)
+    if (part := _whole_part(folder, shard)) is not None:
+        return part
     path.parent.mkdir(parents=True, exist_ok=True)
+    if data_dir is not None and (part := _whole_part(data_dir, shard, verify=True)) is not None:
+        if part["photos"]:
+            _link(Path(data_dir) / shard.file, path)
+        atomic_write(counted, json.dumps(part, ensure_ascii=False))
+        return part
     aside = path.with_name(f".{shard.file}.{uuid.uuid4().hex[:8]}")
     try:
         with tf.io.TFRecordWriter(str(aside)) as writer:
             part = _gather(sources, shard, writer.write)
+        part |= {"digest": shard.digest, "photo_ids": [planned.photo_id for planned in shard.photos]}
         if part["photos"]:
             part |= {"sha256": digest(aside), "bytes": aside.stat().st_size}
             os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)
-    atomic_write(part_path, json.dumps(part, ensure_ascii=False))
+    atomic_write(counted, json.dumps(part, ensure_ascii=False))
     return part
+
+
+def _whole_part(folder, shard, verify=False):
+    """What was counted of a shard that lies in a folder as it should, or `None`."""
+    try:
+        part, path = json.loads(part_path(folder, shard.file).read_text(encoding="utf-8")), Path(folder) / shard.file
+        whole = not part["photos"] or path.stat().st_size == part["bytes"]
+        whole = whole and (not verify or not part["photos"] or digest(path) == part["sha256"])
+        return part if whole and part["digest"] == shard.digest else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _link(source, target):
+    """Gives a file a second name; copies it where the file system has none."""
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        aside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
+        shutil.copyfile(source, aside)
+        os.replace(aside, target)
 
 
 def _gather(sources, shard, write=None):
@@ -136,7 +198,8 @@ def _gather(sources, shard, write=None):
         try:
             photo = read_planned(sources, planned, statistics)
         except PhotoError as error:
-            statistics.note(error.kind, str(error))
+            statistics.note(error.kind, str(error), planned.photo_id)
+            statistics.leave_out(REASON_OF[error.kind], str(error), planned.num_objects)
             continue
         objects = statistics.add(photo)
         if objects:
@@ -164,24 +227,26 @@ def _gather(sources, shard, write=None):
 def _write_manifest(config, plan, staging, parts):
     if not parts:
         raise DataError("data.sources: no photo with a usable object is left")
-    shards = [{key: value for key, value in part.items() if key != "statistics"} for part in parts]
+    shards = [{key: value for key, value in part.items() if key not in _OF_PART} for part in parts]
     words = staging / "vocabulary.txt"
     records.write_manifest(
         staging,
         shards,
         plan=plan.digest,
+        code={"records": record_code(), "text": text_code()},
+        data=described_data(config),
         sources=[source.name for source in plan.sources],
         vocabulary={"file": words.name, "sha256": digest(words)},
         photos_per_shard=config.data.photos_per_shard,
     )
 
 
-def _is_done(data_dir, plan, config):
+def _is_done(data_dir, plan, config, fingerprints):
     """Whether the folder holds this plan's data, whole, and judged by these thresholds."""
     try:
         if records.read_manifest(data_dir).get("plan") != plan.digest:
             return False
-        records.verify_shards(data_dir)
+        records.verify_shards(data_dir, fingerprints.digest)
         return check.read_report(data_dir).get("thresholds") == config.data.check.model_dump()
     except DataError:
         return False

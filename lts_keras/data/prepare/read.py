@@ -4,14 +4,25 @@ import dataclasses
 
 import tensorflow as tf
 
-from lts_keras.data.schema import Photo
 from lts_keras.data.sources import PhotoError
+from lts_keras.data.text import has_words
 
-__all__ = ["read_planned"]
+__all__ = ["REASON_OF", "read_planned"]
+
+REASON_OF = {"unreadable_photos": "unreadable photo", "size_mismatches": "size mismatch"}
+"""Why the objects of a photo are left out, by the kind of `PhotoError`."""
 
 
 def read_planned(sources, planned, statistics=None):
-    """Reads a photo from all its sources; leaking objects and blank expressions are left out.
+    """Reads a photo from all its sources.
+
+    Leaking objects are left out, and expressions without a word that the model could read, as "?!"; an object without
+    any other expression is left out too.
+
+    Args:
+        sources: open sources of the plan.
+        planned: `PlannedPhoto`.
+        statistics: `Statistics` that counts what is left out, or `None`.
 
     Returns:
         `Photo`; its objects are of all sources, in their order.
@@ -23,14 +34,25 @@ def read_planned(sources, planned, statistics=None):
     first = parts[0]
     place = sources[planned.parts[0][0]].place(planned.parts[0][1])
     _decode(first.image_bytes, place)
-    objects = []
-    for item in (item for part in parts for item in part.objects if item.split != planned.without):
-        texts = tuple(text for text in item.expressions if text.strip())
-        for _ in range(len(item.expressions) - len(texts) if statistics else 0):
-            statistics.blank(first, item)
-        if texts:
-            objects.append(dataclasses.replace(item, expressions=texts))
-    return Photo(planned.photo_id, first.image_bytes, first.height, first.width, tuple(objects))
+    photo = dataclasses.replace(first, photo_id=planned.photo_id)
+    objects = tuple(_with_words(photo, item, planned, statistics) for part in parts for item in part.objects)
+    return dataclasses.replace(photo, objects=tuple(item for item in objects if item is not None))
+
+
+def _with_words(photo, item, planned, statistics):
+    """An object with those of its expressions that have words; `None` where it is left out."""
+    where = f"{planned.photo_id}: ref {item.ref_id} of {item.dataset}/{item.split}"
+    if item.split == planned.without:
+        if statistics:
+            statistics.leave_out("leak", where)
+        return None
+    texts = tuple(text for text, kept in zip(item.expressions, has_words(item.expressions), strict=True) if kept)
+    if statistics:
+        for _ in range(len(item.expressions) - len(texts)):
+            statistics.blank(photo, item)
+        if not texts:
+            statistics.leave_out("no sentence", where)
+    return dataclasses.replace(item, expressions=texts) if texts else None
 
 
 def _decode(content, place):

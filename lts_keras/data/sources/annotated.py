@@ -1,6 +1,8 @@
 """What the REFER layout, COCO files and parquet dumps share: annotations, and refs that point to them."""
 
 import dataclasses
+import hashlib
+import re
 from array import array
 from pathlib import Path
 
@@ -8,9 +10,11 @@ import numpy as np
 
 from lts_keras.data.prepare.masks import rasterize
 from lts_keras.data.schema import DataError, Photo, ReferredObject
-from lts_keras.data.sources.base import Entry, PhotoError, Source, box_from_corner, read_json, size_of_photo
+from lts_keras.data.sources.base import Entry, Source, describe_photo
 
-__all__ = ["AnnotatedSource", "Annotation", "Image", "Ref", "expect", "image_of", "read_instances"]
+__all__ = ["AnnotatedSource", "Annotation", "Image", "Ref", "is_coco_name"]
+
+_COCO_NAME = re.compile(r"(?:COCO_(?:train|val|test)\d{4}_)?(\d{12})(?:_\d+)?\.jpg")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -25,13 +29,17 @@ class Image:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Annotation:
-    """One object: COCO segmentation (`None` for a box alone), box `(x0, y0, x1, y1)`, class, crowd or not."""
+    """One object: COCO segmentation (`None` for a box alone), box `(x0, y0, x1, y1)`, class, crowd or not.
+
+    `findings` are those of `ReferredObject`.
+    """
 
     image_id: int | str
     segmentation: list | dict | None
     box: tuple[float, float, float, float]
     category: str
     crowd: bool = False
+    findings: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -48,7 +56,8 @@ class AnnotatedSource(Source):
     """A source whose annotations are held in memory: `images`, `annotations` and `refs` by their ids.
 
     A subclass fills the three in its constructor, `refs` with splits renamed and dropped ones left out. Its `files` are
-    that of the refs first, that of the annotations last.
+    that of the refs first, that of the annotations last. Ids are those of the file that lists the photos; a photo is
+    known elsewhere by that file and its id, or by COCO's number where it is one of COCO's.
     """
 
     photos = Path(".")
@@ -57,13 +66,39 @@ class AnnotatedSource(Source):
     def __init__(self, config, root):
         super().__init__(config, root)
         self.images, self.annotations, self.refs = {}, {}, {}
+        self._is_coco = None
+
+    @property
+    def is_coco(self):
+        """What `coco_photos` says; else whether the file name of every photo is COCO's for its id."""
+        if self._is_coco is None:
+            said = self.config.coco_photos
+            names = ((self.images[image_id].file_name, image_id) for image_id in self.refs)
+            self._is_coco = bool(self.refs) and all(is_coco_name(*one) for one in names) if said is None else said
+        return self._is_coco
+
+    @property
+    def said(self):
+        """See `Source`."""
+        why = "every file name is COCO's for its id" if self.config.coco_photos is None else "coco_photos"
+        pixels = self.config.orientation or ("stored" if self.is_coco else "upright")
+        if self.is_coco:
+            return (f"{self.name}: COCO's own photos ({why}): known by COCO's ids, annotations in the {pixels} pixels",)
+        return (f"{self.name}: photos of one's own: known by {self._listed_in}, annotations in the {pixels} pixels",)
+
+    @property
+    def _listed_in(self):
+        """The file that the ids of photos are local to."""
+        return self.relative(self.files[-1])
 
     def add_ref(self, image_id, ref):
         """Keeps a ref, unless its split is dropped; all its annotations must be known."""
         refs, expressions = self.counts.get(ref.split, (0, 0))
         self.counts[ref.split] = refs + 1, expressions + len(ref.expressions)
+        self.num_objects += 1
         split = self.split(ref.split)
         if split is None:
+            self.left_out.add("dropped split", f"{self.files[0]}: ref {ref.ref_id} of split {ref.split}")
             return
         for key in ref.annotations:
             if key not in self.annotations or self.annotations[key].image_id != image_id:
@@ -75,35 +110,73 @@ class AnnotatedSource(Source):
     def entries(self):
         """See `Source`."""
         return [
-            Entry(image_id, self.photo_id(image_id), frozenset(ref.split for ref in refs))
+            Entry(
+                image_id,
+                self.photo_id(image_id),
+                frozenset(ref.split for ref in refs),
+                len(refs),
+                image_id if self.is_coco else None,
+            )
             for image_id, refs in self.refs.items()
         ]
 
     def photo_id(self, image_id):
-        """`coco:` and COCO's number, the same in every data set."""
-        return f"coco:{image_id}"
+        """`coco:` and COCO's number, the same in every data set; else the file that lists the photo, and its id."""
+        return f"coco:{image_id}" if self.is_coco else f"{self._listed_in}:{image_id}"
 
     def place(self, key):
         """See `Source`."""
-        return str(self.photos / self.images[key].file_name)
+        return str(self._path(key))
+
+    def _path(self, key):
+        # Tools on Windows write backslashes.
+        return self.photos / self.images[key].file_name.replace("\\", "/")
+
+    def origin(self, key):
+        """See `Source`."""
+        return self._path(key), ""
 
     def image_bytes(self, key):
         """See `Source`."""
-        return self.read_file(self.photos / self.images[key].file_name)
+        return self.read_file(self._path(key))
+
+    def annotated_sizes(self, key, orientation):
+        """See `Source`."""
+        image = self.images[key]
+        return set() if image.height is None else {(image.height, image.width)}
+
+    def object_digests(self, key, digest):
+        """See `Source`."""
+        found, image = {}, self.images[key]
+        for ref in self.refs[key]:
+            of_split = found.setdefault(ref.split, hashlib.sha256())
+            of_split.update(
+                repr((self.ref_prefix, ref.ref_id, self.name, ref.expressions, image.height, image.width)).encode()
+            )
+            for one in (self.annotations[annotation] for annotation in ref.annotations):
+                of_split.update(repr((one.box, one.category, one.findings)).encode())
+                parts = one.segmentation if isinstance(one.segmentation, list) else [one.segmentation]
+                for part in parts:
+                    of_split.update(part.tobytes() if isinstance(part, array) else repr(part).encode())
+                    of_split.update(b";")
+        return {split: one.hexdigest() for split, one in found.items()}
 
     def read(self, key):
         """Rasterises the annotations of a photo, each once; see `Source`."""
-        content, image = self.image_bytes(key), self.images[key]
-        size = size_of_photo(content, self.place(key))
-        if image.height is not None and size != (image.height, image.width):
-            raise PhotoError(
-                "size_mismatches",
-                f"{self.place(key)}: the annotations are for {image.width} x {image.height} pixels. "
-                f"Received: {size[1]} x {size[0]}",
-            )
+        content = self.image_bytes(key)
+        described = describe_photo(content, self.place(key))
+        frame = self.frame(key, *described)
         masks = {}
-        objects = tuple(self._object(ref, masks, *size) for ref in self.refs[key])
-        return Photo(self.photo_id(key), content, *size, objects)
+        objects = tuple(self._object(ref, masks, frame.height, frame.width) for ref in self.refs[key])
+        return Photo(
+            self.photo_id(key),
+            content,
+            frame.height,
+            frame.width,
+            objects,
+            frame.orientation,
+            photo_findings(described[2], frame),
+        )
 
     def _object(self, ref, masks, height, width):
         found = [self.annotations[key] for key in ref.annotations]
@@ -117,13 +190,14 @@ class AnnotatedSource(Source):
         boxes = np.array([annotation.box for annotation in found])
         box = (*boxes[:, :2].min(0).tolist(), *boxes[:, 2:].max(0).tolist()) if found else None
         return ReferredObject(
-            ref_id=ref.ref_id,
+            ref_id=self.ref_prefix + ref.ref_id,
             dataset=self.name,
             split=ref.split,
             expressions=ref.expressions,
             mask=mask,
             box=box,
             category=" and ".join(dict.fromkeys(annotation.category for annotation in found if annotation.category)),
+            findings=tuple(dict.fromkeys(kind for annotation in found for kind in annotation.findings)),
         )
 
     def _union(self, keys, height, width):
@@ -137,69 +211,13 @@ class AnnotatedSource(Source):
         return mask
 
 
-def read_instances(path, needed=None):
-    """Reads a COCO instances file in the least memory.
-
-    Args:
-        path: path of the JSON file.
-        needed: ids of the annotations to keep; all if `None`.
-
-    Returns:
-        (images, annotations) as dicts by id, `Image` and `Annotation`.
-
-    Raises:
-        DataError: the file is missing, damaged, or not COCO's layout.
-    """
-
-    def compact(item):
-        # Every polygon is packed while it is parsed: as Python floats RefCOCO's would take four times the memory.
-        if "segmentation" in item and "id" in item:
-            if needed is not None and not (isinstance(item["id"], int | str) and item["id"] in needed):
-                return None
-            if isinstance(item["segmentation"], list):
-                item["segmentation"] = [_pack(part) for part in item["segmentation"]]
-        return item
-
-    content = read_json(path, object_hook=compact)
-    try:
-        names = {category["id"]: expect(category["name"], str) for category in content["categories"]}
-        images = {expect(image["id"], int | str): image_of(image) for image in content["images"]}
-        annotations = {}
-        for item in filter(None, content["annotations"]):
-            if item["image_id"] not in images:
-                raise ValueError(f"annotation {item['id']} is of photo {item['image_id']}, which is not listed")
-            annotations[item["id"]] = Annotation(
-                item["image_id"],
-                item.get("segmentation"),
-                box_from_corner(item["bbox"]),
-                names.get(item.get("category_id"), ""),
-                bool(item.get("iscrowd", 0)),
-            )
-    except KeyError as error:
-        raise DataError(f"{path}: not COCO's instances layout: {error} is missing") from error
-    except (TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"{path}: not COCO's instances layout: {' '.join(str(error).split())}") from error
-    return images, annotations
+def photo_findings(orientation, frame):
+    """Findings of `Photo` from its EXIF code and the frame that was chosen."""
+    turned = "turned_photos" if frame.orientation != 1 else "stored_photos" if orientation != 1 else None
+    return tuple(filter(None, (turned, "frame_by_size" if frame.by_size else None)))
 
 
-def image_of(item):
-    """`Image` of an entry of COCO's `images`; raises `TypeError`, `KeyError` or `ValueError` for a malformed one."""
-    height, width = (expect(item[key], int) for key in ("height", "width"))
-    if min(height, width) < 1:
-        raise ValueError(f"a photo has a size in pixels. Received: {width} x {height}")
-    return Image(expect(item["file_name"], str), height, width, item.get("split") and expect(item["split"], str))
-
-
-def expect(value, kind):
-    """Returns `value` if it is of a type; raises `TypeError` else."""
-    if not isinstance(value, kind) or isinstance(value, bool):
-        name = getattr(kind, "__name__", str(kind))
-        raise TypeError(f"a value of type {name} is needed. Received: {str(value)[:60]!r}")
-    return value
-
-
-def _pack(part):
-    try:
-        return array("d", part) if isinstance(part, list) else part
-    except TypeError:
-        return part  # `rasterize` names what is wrong with it, and with which annotation.
+def is_coco_name(file_name, image_id):
+    """Whether a file name is the one that COCO gives to the photo of an id: `COCO_train2014_000000581857.jpg`."""
+    found = _COCO_NAME.fullmatch(file_name.replace("\\", "/").rpartition("/")[2])
+    return bool(found) and int(found.group(1)) == image_id

@@ -5,16 +5,27 @@ import dataclasses
 import hashlib
 import importlib
 import io
-import json
+import os
 from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
 from PIL import Image
 
+from lts_keras.data.left_out import LeftOut
+from lts_keras.data.orientation import read_orientation, upright_size
 from lts_keras.data.schema import DataError
-from lts_keras.utils.files import digest
 
-__all__ = ["Entry", "PhotoError", "Source", "open_source", "read_json", "read_source", "size_of_photo"]
+__all__ = [
+    "Entry",
+    "Fingerprint",
+    "Frame",
+    "PhotoError",
+    "Source",
+    "describe_photo",
+    "open_source",
+    "open_sources",
+    "read_source",
+]
 
 _CLASSES = {
     "scenes": "ScenesSource",
@@ -45,11 +56,33 @@ class Entry:
         key: what `Source.read` takes.
         photo_id: as in `Photo`.
         splits: splits of its objects, after `rename_splits`.
+        num_objects: its referred objects in those splits.
+        coco_id: its number in COCO, where the source says that it is one of COCO's photos; else `None`.
     """
 
     key: int | str
     photo_id: str
     splits: frozenset
+    num_objects: int
+    coco_id: int | str | None = None
+
+
+class Fingerprint(NamedTuple):
+    """What a photo's bytes say: SHA-256 as hexadecimal text, stored height and width, EXIF orientation 1..8."""
+
+    digest: str
+    height: int
+    width: int
+    orientation: int
+
+
+class Frame(NamedTuple):
+    """The pixels that annotations are in: height, width, the turn applied, whether a size decided on it."""
+
+    height: int
+    width: int
+    orientation: int
+    by_size: bool = False
 
 
 class Source(abc.ABC):
@@ -63,18 +96,39 @@ class Source(abc.ABC):
         name: name of the data set.
         counts: dict, split as the file names it -> (refs, expressions), before anything is renamed or dropped.
         published_name: `<dataset>/<split by>` of a public data set whose counts are known, or `None`.
+        num_objects: referred objects in its files, those that are left out included; `None` where they are not known
+            before the photos are read.
+        left_out: `LeftOut`, of the objects that never come to an entry.
+        ref_prefix: stands before every ref id, so that ids of two files under one name stay apart.
     """
 
     published_name = None
+    ref_prefix = ""
 
     def __init__(self, config, root):
         self.config, self.root = config, Path(root)
         self.name = config.name
         self.counts = {}
+        self.num_objects, self.left_out = 0, LeftOut()
 
     @property
     def files(self):
         """Annotation files: their content and that of the photos decides the records."""
+        return ()
+
+    @property
+    def ref_space(self):
+        """What tells ref ids of this source from equal ones of another source of the same name."""
+        return ""
+
+    @property
+    def is_coco(self):
+        """Whether the photos are COCO's own: ids are then COCO's numbers, and annotations lie in the stored pixels."""
+        return False
+
+    @property
+    def said(self):
+        """Lines on what was established while the source was opened."""
         return ()
 
     @abc.abstractmethod
@@ -89,11 +143,59 @@ class Source(abc.ABC):
     def read(self, key):
         """Returns the `Photo` of an entry; raises `PhotoError`, or `DataError` for a broken annotation."""
 
+    @abc.abstractmethod
+    def object_digests(self, key, digest):
+        """What decides the objects of a photo, pixels apart.
+
+        Args:
+            key: of an entry.
+            digest: function that gives the SHA-256 of a file, for masks in files of their own.
+
+        Returns:
+            Dict, split -> hexadecimal digest.
+        """
+
+    def origin(self, key):
+        """(path of the file that holds the photo's bytes, which part of it: "" for all), or `None` for drawn ones."""
+        return None
+
     def fingerprint(self, key):
-        """Returns (SHA-256 of the photo as hexadecimal text, height, width); raises `PhotoError`."""
+        """Returns the photo's `Fingerprint`; raises `PhotoError`."""
         content = self.image_bytes(key)
-        height, width = size_of_photo(content, self.place(key))
-        return hashlib.sha256(content).hexdigest(), height, width
+        return Fingerprint(hashlib.sha256(content).hexdigest(), *describe_photo(content, self.place(key)))
+
+    def annotated_sizes(self, key, orientation):
+        """Set of (height, width) that the annotations of a photo with an EXIF code name; may be empty."""
+        return set()
+
+    def frame(self, key, height, width, orientation):
+        """Which pixels the annotations of a photo are in.
+
+        Args:
+            key: of an entry.
+            height, width: size of the stored pixels.
+            orientation: the photo's EXIF code.
+
+        Returns:
+            `Frame`: the upright photo, or the stored one for COCO's own photos and where the source says `stored`. A
+            size in the annotations that fits the other frame alone decides against that, unless the source says which.
+
+        Raises:
+            PhotoError: the annotations are for a photo of another size.
+        """
+        sizes, said = self.annotated_sizes(key, orientation), getattr(self.config, "orientation", None)
+        first = orientation if (said or ("stored" if self.is_coco else "upright")) == "upright" else 1
+        for code in (first,) if said else (first, 1, orientation):
+            size = upright_size(height, width, code)
+            if sizes <= {size}:
+                return Frame(*size, code, code != first)
+        found = upright_size(height, width, first)
+        wanted = ", ".join(f"{size[1]} x {size[0]}" for size in sorted(sizes))
+        turned = f" (with the EXIF orientation {orientation})" if first != 1 else ""
+        raise PhotoError(
+            "size_mismatches",
+            f"{self.place(key)}: the annotations are for {wanted} pixels. Received: {found[1]} x {found[0]}{turned}",
+        )
 
     def place(self, key):
         """Words that name a photo in an error: its path, if it has one."""
@@ -106,14 +208,18 @@ class Source(abc.ABC):
         renamed = self.config.rename_splits.get(split, self.config.rename_splits.get("*", split))
         return None if renamed == "drop" else renamed
 
+    def relative(self, path):
+        """A path as it is written from the root on, with slashes, wherever the root lies."""
+        path, root = Path(os.path.normpath(path)), Path(os.path.normpath(self.root))
+        return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
+
     def read_file(self, path):
         """Bytes of a photo's file; raises `PhotoError` naming it."""
         try:
             return Path(path).read_bytes()
-        except OSError as error:
-            raise PhotoError(
-                "unreadable_photos", f"{path}: cannot read the photo: {error.strerror or error}"
-            ) from error
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise PhotoError("unreadable_photos", f"{path}: cannot read the photo: {reason}") from error
 
 
 def open_source(config, root):
@@ -124,6 +230,25 @@ def open_source(config, root):
     """
     module = importlib.import_module(f"lts_keras.data.sources.{config.kind}")
     return getattr(module, _CLASSES[config.kind])(config, root)
+
+
+def open_sources(data):
+    """Opens all sources of a `DataConfig`, as a tuple.
+
+    Ids are local to a file. Where several sections have one name, the ref ids of all but the first have the name of
+    their file in front, so that a section that is added leaves the ids of the others as they were.
+
+    Raises:
+        DataError: as `open_source`.
+    """
+    sources, seen = [], set()
+    for index, section in enumerate(data.sources):
+        source = open_source(section, data.root)
+        if (source.name, source.ref_space) in seen:
+            source.ref_prefix = f"{source.relative(source.files[0]) if source.files else index}:"
+        seen.add((source.name, source.ref_space))
+        sources.append(source)
+    return tuple(sources)
 
 
 def read_source(config, root):
@@ -137,48 +262,14 @@ def read_source(config, root):
         yield source.read(entry.key)
 
 
-def size_of_photo(content, place):
-    """Returns (height, width) of a JPEG or PNG from its header; EXIF orientation is ignored.
+def describe_photo(content, place):
+    """Returns (height, width, EXIF orientation) of a JPEG or PNG from its header: the stored pixels, and their turn.
 
     Raises:
         PhotoError: the bytes are no such picture.
     """
     try:
         with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as picture:
-            return picture.height, picture.width
+            return picture.height, picture.width, read_orientation(content)
     except Exception as error:  # Pillow has no common class for damaged headers.
         raise PhotoError("unreadable_photos", f"{place}: not a readable JPEG or PNG ({len(content)} bytes)") from error
-
-
-def read_json(path, object_hook=None):
-    """Reads a JSON file.
-
-    Args:
-        path: path of the file.
-        object_hook: called with every object of the file; what it returns stands in its place.
-
-    Raises:
-        DataError: the file is missing or not JSON; the message names it and the place.
-    """
-    try:
-        with open(path, "rb") as file:
-            return json.loads(file.read(), object_hook=object_hook)
-    except OSError as error:
-        raise DataError(f"{path}: cannot read the file: {error.strerror or error}") from error
-    except RecursionError as error:
-        raise DataError(f"{path}: not JSON: nested too deep") from error
-    except ValueError as error:
-        raise DataError(f"{path}: not JSON: {' '.join(str(error).split())}") from error
-
-
-def box_from_corner(box):
-    """Turns COCO's `x, y, width, height` into `(x0, y0, x1, y1)`; raises `ValueError`."""
-    x, y, width, height = (float(side) for side in box)
-    if not np.all(np.isfinite((x, y, width, height))) or width < 0 or height < 0:
-        raise ValueError(f"a box is x, y, width, height. Received: {box!r}")
-    return x, y, x + width, y + height
-
-
-def file_digests(source):
-    """SHA-256 of the annotation files, in order."""
-    return [digest(path) for path in source.files]

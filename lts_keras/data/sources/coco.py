@@ -1,18 +1,31 @@
 """Plain COCO instances with a refs file, with expressions made up from class, size and place, or with both."""
 
-from lts_keras.data.schema import DataError
-from lts_keras.data.sources.annotated import AnnotatedSource, Annotation, Ref, expect, image_of, read_instances
-from lts_keras.data.sources.base import box_from_corner, read_json
-from lts_keras.data.sources.made_up import make_up
+import dataclasses
 
-__all__ = ["CocoSource"]
+import numpy as np
+from scipy import ndimage
+
+from lts_keras.data.prepare.masks import rasterize
+from lts_keras.data.schema import DataError
+from lts_keras.data.sources.annotated import AnnotatedSource, Annotation, Ref
+from lts_keras.data.sources.fields import Fields, read_json, short
+from lts_keras.data.sources.instances import read_images, read_instances
+from lts_keras.data.sources.made_up import is_small, make_up, nouns_of_class
+
+__all__ = ["CocoSource", "has_several_parts"]
+
+_LARGEST_PART = 2 / 3
 
 
 class CocoSource(AnnotatedSource):
     """COCO's `instances.json`, a refs file, or both; photos in one folder.
 
-    Refs point to an annotation by `ann_id`; a ref without one has `bbox` (x, y, width, height in pixels of the photo
-    as it lies on disk) and takes part in the locating loss alone. Made-up refs are called `made:<annotation>`.
+    Refs point to an annotation by `ann_id`; a ref without one has `bbox` (x, y, width, height in pixels of the photo)
+    and takes part in the locating loss alone. Made-up refs are called `made:<annotation>`.
+
+    Which annotations are a crowd (`crowd_flags: null`): in COCO's own photos those with `iscrowd: 1`; elsewhere, where
+    tools set that flag on every brush mask, those of them whose mask lies in several parts, none of which has two
+    thirds of its pixels. All others are one object each.
     """
 
     def __init__(self, config, root):
@@ -21,69 +34,150 @@ class CocoSource(AnnotatedSource):
         self._files = tuple(self.root / path for path in (config.refs, config.instances) if path)
         if not self._files:
             raise DataError(f"{self.name}: a coco source needs `instances`, `refs` or both. Received: neither")
-        self._ref_splits = {}
+        self._ref_splits, self._told = {}, []
         if config.instances:
             self.images, self.annotations = read_instances(self.root / config.instances)
+        instances = dict(self.annotations)
         if config.refs:
             self._add_refs(self.root / config.refs)
         if config.made_up or not config.refs:
-            self._add_made_up()
+            self._add_made_up(instances if config.instances else dict(self.annotations))
 
     @property
     def files(self):
         """See `Source`."""
         return self._files
 
+    @property
+    def said(self):
+        """See `Source`."""
+        return (*super().said, *self._told)
+
     def _add_refs(self, path):
         content = read_json(path)
-        try:
-            if not self.config.instances:
-                self.images = {expect(image["id"], int | str): image_of(image) for image in content["images"]}
-            for number, item in enumerate(content["refs"]):
-                self._add_ref(item, item.get("ref_id", number), path)
-        except KeyError as error:
-            raise DataError(f"{path}: not the layout of refs: {error} is missing") from error
-        except DataError:
-            raise
-        except (TypeError, ValueError, AttributeError) as error:
-            raise DataError(f"{path}: not the layout of refs: {' '.join(str(error).split())}") from error
+        if not isinstance(content, dict) or not isinstance(content.get("refs"), list):
+            raise DataError(f"{path}: not the layout of refs: expected: an object with a list `refs`")
+        if not self.config.instances:
+            if not isinstance(content.get("images"), list):
+                raise DataError(f"{path}: not the layout of refs: 'images' is missing, and `instances` is not given")
+            self.images = read_images(path, content["images"])
+        fields = Fields(path, "ref", "refs")
+        for index, item in enumerate(content["refs"]):
+            self._add_ref(fields.at(index, item), index)
 
-    def _add_ref(self, item, ref_id, path):
-        image_id = item["image_id"]
+    def _add_ref(self, fields, index):
+        ref_id = fields.own_identity("ref_id", index)
+        image_id, key = fields.identity("image_id"), fields.identity("ann_id", None)
         if image_id not in self.images:
-            raise DataError(f"{path}: ref {ref_id} is of photo {image_id}, which is not listed")
-        key = item.get("ann_id")
+            raise DataError(f"{fields.path}: ref {ref_id} is of photo {short(image_id)}, which is not listed")
         if key is None:
-            key = f"box of ref {ref_id}"
-            self.annotations[key] = Annotation(
-                image_id, None, box_from_corner(item["bbox"]), expect(item.get("category_name", ""), str)
-            )
-        sentences = [text["sent"] if isinstance(text, dict) else text for text in item["sentences"]]
-        if not all(isinstance(text, str) for text in sentences):
-            raise ValueError(f"ref {ref_id}: sentences must be text")
-        split = item.get("split") or self.images[image_id].split or self.config.split
+            # The place in the list tells boxes apart, where two refs have one id.
+            key = f"box of ref {ref_id}, refs[{index}]"
+            box, category = fields.corner_box("bbox"), fields.text("category_name", "")
+            self.annotations[key] = Annotation(image_id, None, box, category)
+        sentences = tuple(self._sentence(fields, *one) for one in enumerate(fields.items("sentences")))
+        split = fields.text("split", None) or self.images[image_id].split or self.config.split
         self._ref_splits.setdefault(image_id, set()).add(split)
-        self.add_ref(image_id, Ref(str(ref_id), split, tuple(sentences), (key,)))
+        self.add_ref(image_id, Ref(str(ref_id), split, sentences, (key,)))
 
-    def _add_made_up(self):
+    @staticmethod
+    def _sentence(fields, number, item):
+        key = f"sentences[{number}]"
+        if isinstance(item, dict):
+            item = item.get("sent")
+        if not isinstance(item, str):
+            raise fields.error(key, item, "sentences must be text")
+        return fields.check_text(key, item)
+
+    def _add_made_up(self, annotated):
+        """Adds refs for annotated objects that a sentence fits alone; counts the others by reason."""
         by_photo = {}
-        for key, annotation in self.annotations.items():
-            if annotation.segmentation is not None:
-                by_photo.setdefault(annotation.image_id, []).append(key)
-        for image_id, keys in by_photo.items():
-            image = self.images[image_id]
+        for key, annotation in annotated.items():
+            by_photo.setdefault(annotation.image_id, {})[key] = annotation
+        # Whether flags mean crowds depends on whose photos these are, and that on the photos in use.
+        self._is_coco = None if self.refs else self._guess_coco(by_photo)
+        flagged = crowds = 0
+        for image_id, annotations in by_photo.items():
             split = self._split_of(image_id)
-            # Without a refs file every split needs expressions; beside one, they are extra text for some.
-            if self.split(split) is None or (self.config.refs and self.split(split) not in self.config.made_up_splits):
+            if not self._wants_made_up(split, annotations):
                 continue
-            annotations = {key: self.annotations[key] for key in keys}
-            found = make_up(
-                annotations, image.height, image.width, self.config.further_nouns, self.config.made_up_per_object
-            )
-            for key, texts in found.items():
-                self.add_ref(image_id, Ref(f"made:{key}", split, tuple(texts), (key,)))
+            found = {key: self._with_crowd(key, one) for key, one in annotations.items()}
+            flagged += sum(one.crowd for one in annotations.values())
+            crowds += sum(one.crowd for one in found.values())
+            self._make_up(image_id, split, found)
+        if flagged:
+            self._told = [
+                f"{self.name}: {flagged} annotations are flagged as crowds: {crowds} are taken as several objects, "
+                f"{flagged - crowds} as one object each (data.sources.crowd_flags)"
+            ]
+        self._is_coco = None
+
+    def _guess_coco(self, by_photo):
+        """`is_coco` before any ref is made up: of the photos that have annotations."""
+        self.refs = dict.fromkeys(by_photo, ())
+        try:
+            return self.is_coco
+        finally:
+            self.refs = {}
+
+    def _wants_made_up(self, split, annotations):
+        """Whether expressions are made up for a split; counts the objects where they are not."""
+        # Without a refs file every split needs expressions; beside one, they are extra text for some.
+        dropped = self.split(split) is None
+        if not dropped and (not self.config.refs or self.split(split) in self.config.made_up_splits):
+            return True
+        reason = "dropped split" if dropped else "split without made-up sentences"
+        self.num_objects += len(annotations)
+        self.left_out.add(reason, f"{self.files[-1]}: annotation {next(iter(annotations))}", len(annotations))
+        return False
+
+    def _make_up(self, image_id, split, annotations):
+        image, options = self.images[image_id], self.config
+        texts = make_up(annotations, image.height, image.width, options.further_nouns, options.made_up_per_object)
+        for key, annotation in annotations.items():
+            if key in texts:
+                self.add_ref(image_id, Ref(f"made:{key}", split, tuple(texts[key]), (key,)))
+                continue
+            if annotation.crowd:
+                reason = "crowd region"
+            elif not nouns_of_class(annotation.category):
+                reason = "unknown class"
+            elif is_small(annotation.box, image.height, image.width):
+                reason = "small object"
+            else:
+                reason = "no sentence fits it alone"
+            self.num_objects += 1
+            self.left_out.add(reason, f"{self.files[-1]}: annotation {key} of {image.file_name}")
+
+    def _with_crowd(self, key, annotation):
+        if not annotation.crowd or self.config.crowd_flags == "crowds":
+            return annotation
+        if self.config.crowd_flags != "objects":
+            if self.is_coco or annotation.segmentation is None:
+                return annotation
+            image = self.images[annotation.image_id]
+            try:
+                if has_several_parts(rasterize(annotation.segmentation, *_size(annotation, image))):
+                    return annotation
+            except DataError as error:
+                raise DataError(f"{self.files[-1]}: annotation {key}: {error}") from error
+        return dataclasses.replace(annotation, crowd=False)
 
     def _split_of(self, image_id):
         """Split of a photo in the file's own name: the image's, else that of its refs, held-out ones first."""
         of_refs = sorted(self._ref_splits.get(image_id, ()), key=lambda split: (split == "train", split))
         return self.images[image_id].split or (of_refs[0] if of_refs else self.config.split)
+
+
+def _size(annotation, image):
+    """Height and width that a segmentation is for: run lengths say it themselves."""
+    runs = annotation.segmentation
+    size = runs.get("size") if isinstance(runs, dict) else None
+    same = isinstance(size, list) and sorted(size, key=str) == sorted((image.height, image.width), key=str)
+    return tuple(size) if same else (image.height, image.width)
+
+
+def has_several_parts(mask):
+    """Whether a mask lies in several parts, none of which has two thirds of its pixels: several objects."""
+    parts, count = ndimage.label(mask, np.ones((3, 3)))
+    return count > 1 and np.bincount(parts.ravel())[1:].max() < _LARGEST_PART * mask.sum()

@@ -2,12 +2,16 @@
 
 import functools
 import json
+import re
 import zlib
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 
-__all__ = ["make_up"]
+from lts_keras.data.text import split_words
+
+__all__ = ["is_small", "make_up", "nouns_of_class"]
 
 _MIN_AREA = 0.01
 """Share of the photo: smaller objects are not referred to, but do count as rivals."""
@@ -38,8 +42,9 @@ _AXES = {"left": (0, -1), "right": (0, 1), "top": (1, -1), "bottom": (1, 1)}
 def make_up(annotations, height, width, further_nouns=None, most=16):
     """Makes expressions for the objects of one photo.
 
-    An expression is kept where no other object that its noun can name fits it, small objects included; nouns of a
-    class that has a crowd region in the photo are not used.
+    An expression is kept where no other object that its noun can name fits it: small objects and those with a box alone
+    count too, and an object of an unknown class could have any name. Nouns of a class that has a crowd region in the
+    photo are not used. Nouns are in the words of the model's vocabulary, by which they are compared.
 
     Args:
         annotations: dict of `Annotation` by id, all of the photo.
@@ -50,21 +55,36 @@ def make_up(annotations, height, width, further_nouns=None, most=16):
     Returns:
         Dict of lists of expressions by id; objects without any are left out.
     """
-    nouns_of = functools.partial(_nouns, further=further_nouns or {})
+    nouns = {key: nouns_of_class(item.category, further_nouns) for key, item in annotations.items()}
     boxes = {key: np.array(item.box) / (width, height, width, height) for key, item in annotations.items()}
-    crowded = {noun for item in annotations.values() if item.crowd for noun in nouns_of(item.category)}
+    crowded = {noun for key, item in annotations.items() if item.crowd for noun in nouns[key]}
     alone = {key: item for key, item in annotations.items() if not item.crowd}
-    found = {key: [] for key in alone if _area(boxes[key]) >= _MIN_AREA and alone[key].category}
-    one_class = len({item.category for item in annotations.values()}) == 1 and not crowded
-    nouns = {noun for key in found for noun in nouns_of(alone[key].category)} - crowded
-    for noun in [*sorted(nouns), *(["one", ""] if one_class else [])]:
+    found = {key: [] for key in alone if _area(boxes[key]) >= _MIN_AREA and nouns[key]}
+    one_class = len(set(nouns.values())) == 1 and not crowded
+    usable = {noun for key in found for noun in nouns[key]} - crowded
+    for noun in [*sorted(usable), *(["one", ""] if one_class else [])]:
         free = noun in ("", "one")
-        named = {key: boxes[key] for key, item in alone.items() if free or noun in nouns_of(item.category)}
+        named = {key: boxes[key] for key in alone if free or noun in nouns[key] or not nouns[key]}
         for key in found:
-            if key in named:
+            if key in named and (free or noun in nouns[key]):
                 rivals = np.array([box for other, box in named.items() if other != key]).reshape(-1, 4)
                 found[key] += [phrase.format(noun).strip() for phrase in _phrases(named[key], rivals, noun)]
-    return {key: _choose(key, texts, most) for key, texts in found.items() if texts}
+    return {key: _choose(key, texts, most) for key, texts in _apart(found).items() if texts}
+
+
+def _apart(found):
+    """Without the sentences that several objects got: "left cup" of a class so called, and of the cup on the left."""
+    owners = {}
+    for key, texts in found.items():
+        for text in texts:
+            owners.setdefault(text, set()).add(key)
+    return {key: [text for text in texts if len(owners[text]) == 1] for key, texts in found.items()}
+
+
+def is_small(box, height, width):
+    """Whether an object is too small to be referred to: below a hundredth of the photo; `box` in pixels."""
+    x0, y0, x1, y1 = box
+    return (x1 - x0) * (y1 - y0) / (height * width) < _MIN_AREA
 
 
 def _phrases(box, rivals, noun):
@@ -138,11 +158,32 @@ def _names():
     return json.loads(Path(__file__).with_name("class_names.json").read_text(encoding="utf-8"))
 
 
-def _nouns(category, further):
-    """Words that are true of every object of the class, its own name first, and the further ones."""
-    groups = [group for group, members in _names()["groups"].items() if category in members]
-    known = _names()["synonyms"].get(category, [category])
-    return (*dict.fromkeys([*known, category, *groups, *further.get(category, ())]),)
+def nouns_of_class(category, further=None):
+    """Nouns that are true of every object of a class, its own name first, and the further ones.
+
+    Args:
+        category: name of the class as a file has it: `"alarm_clock"`, `"Cup"`.
+        further: dict of further nouns by class; keys as in the file, or in words.
+
+    Returns:
+        Tuple of nouns in words as the model reads them; empty where the name has none. A plural is not guessed.
+    """
+    name, further = _in_words(category), further or {}
+    if not name:
+        return ()
+    groups = [group for group, members in _names()["groups"].items() if name in members]
+    more = [*further.get(category, ()), *(further.get(name, ()) if name != category else ())]
+    nouns = [*_names()["synonyms"].get(name, [name]), name, *groups, *more]
+    return tuple(noun for noun in dict.fromkeys(_in_words(noun) for noun in nouns) if noun)
+
+
+@functools.lru_cache(4096)
+def _in_words(name):
+    """A class's name as the model reads it: "alarm_clock", "AlarmClock" and "Alarm clock" are "alarm clock"."""
+    # A hump after two small letters starts a word; "iPhone" is one.
+    text = re.sub(r"(?<=[a-z]{2})(?=[A-Z])", " ", re.sub(r"[_./\\|:+]+", " ", name))
+    (words,) = split_words(tf.constant([text])).to_list()
+    return b" ".join(words).decode()
 
 
 def _choose(key, texts, most):

@@ -24,7 +24,8 @@ import pyarrow.parquet
 
 from lts_keras.data.schema import DataError
 from lts_keras.data.sources.annotated import AnnotatedSource, Annotation, Image, Ref
-from lts_keras.data.sources.base import PhotoError, box_from_corner
+from lts_keras.data.sources.base import PhotoError
+from lts_keras.data.sources.fields import Fields
 
 __all__ = ["ParquetSource"]
 
@@ -61,6 +62,13 @@ class ParquetSource(AnnotatedSource):
             return f"{path}: row {row} of group {group}"
         return super().place(key)
 
+    def origin(self, key):
+        """See `Source`."""
+        if key not in self._rows:
+            return super().origin(key)
+        path, group, row = self._rows[key]
+        return path, f"{group}/{row}"
+
     def image_bytes(self, key):
         """Bytes in the file where it has them, else those of the photo's file; see `Source`."""
         if key not in self._rows:
@@ -86,57 +94,81 @@ class ParquetSource(AnnotatedSource):
             columns = sorted(_LAYOUTS[layout] - {"image"} | ({"category_id"} & set(file.schema_arrow.names)))
             split = path.name.split("-")[0].removesuffix(".parquet").replace("validation", "val")
             for group in range(file.num_row_groups):
+                fields = Fields(path, "row", f"row group {group}")
                 row = 0
                 for batch in file.iter_batches(_BATCH, [group], columns):
                     for values in batch.to_pylist():
-                        getattr(self, f"_add_{layout}")(values, split, (path, group, row))
+                        getattr(self, f"_add_{layout}")(fields.at(row, values), split, (path, group, row))
                         row += 1
         except DataError:
             raise
-        except KeyError as error:
-            raise DataError(f"{path}: {error} is missing in a row") from error
-        except (pyarrow.ArrowException, OSError, ValueError, TypeError, AttributeError) as error:
+        except (pyarrow.ArrowException, OSError, ValueError, TypeError, AttributeError, KeyError) as error:
             raise DataError(f"{path}: not a readable parquet file of referring expressions: {_line(error)}") from error
 
-    def _add_refs(self, values, split, place):
+    def _add_refs(self, fields, split, place):
         """One row of the first layout."""
         if self.photos is None:
             raise DataError(f"{place[0]}: the file holds no photos; data.sources of {self.name} needs `photos`")
-        info, annotation = (_from_json(values[name]) for name in ("raw_image_info", "raw_anns"))
-        image_id = values["image_id"]
-        self.images.setdefault(image_id, Image(info["file_name"], info["height"], info["width"]))
-        category = _coco_names().get(str(values.get("category_id")), "")
-        self._keep(
-            values["ann_id"], image_id, annotation["segmentation"], box_from_corner(annotation["bbox"]), category
-        )
-        texts = tuple(sentence["sent"] for sentence in values["sentences"])
-        self.add_ref(image_id, Ref(str(values["ref_id"]), values["split"], texts, (values["ann_id"],)))
+        ref_id, image_id, key = fields.own_identity("ref_id"), fields.identity("image_id"), fields.identity("ann_id")
+        info, annotation = (_inner(fields, name) for name in ("raw_image_info", "raw_anns"))
+        size = info.whole("height", 1), info.whole("width", 1)
+        self._keep_image(fields, image_id, Image(info.text("file_name", filled=True), *size))
+        category = _coco_names().get(str(fields.values.get("category_id")), "")
+        found = annotation.values.get("segmentation") or None
+        self._keep(fields, key, Annotation(image_id, found, annotation.corner_box("bbox"), category))
+        texts = [(one or {}).get("sent") for one in fields.items("sentences")]
+        texts = tuple(fields.check_text(f"sentences[{number}].sent", text) for number, text in enumerate(texts))
+        self.add_ref(image_id, Ref(str(ref_id), fields.text("split", filled=True), texts, (key,)))
 
-    def _add_objects(self, values, split, place):
+    def _add_objects(self, fields, split, place):
         """One row of the second layout."""
-        image_id = _coco_id(values["file_name"])
-        self.images.setdefault(image_id, Image(values["file_name"], None, None))
+        file_name = fields.text("file_name", filled=True)
+        image_id = _coco_id(fields, file_name)
+        self._keep_image(fields, image_id, Image(file_name, None, None))
         self._rows.setdefault(image_id, place)
-        ref_id = f"{split}:{values['question_id']}"
+        ref_id = f"{split}:{fields.own_identity('question_id')}"
+        # Question ids are local to a file, and a split may lie in several.
         key = ref_id if ref_id not in self.annotations else f"{ref_id}#{len(self.annotations)}"
-        polygon = values["segmentation"]
-        box = _bounds(polygon) if len(polygon) >= 6 else box_from_corner(values["bbox"])
-        self._keep(key, image_id, [polygon] if len(polygon) >= 6 else None, box, "", bool(values.get("iscrowd")))
-        self.add_ref(image_id, Ref(key, split, tuple(values["answer"]), (key,)))
+        polygon = fields.values["segmentation"] or []
+        box = _bounds(polygon) if len(polygon) >= 6 else fields.corner_box("bbox")
+        found, crowd = [polygon] if len(polygon) >= 6 else None, bool(fields.values.get("iscrowd"))
+        self._keep(fields, key, Annotation(image_id, found, box, "", crowd))
+        texts = tuple(fields.check_text(f"answer[{number}]", one) for number, one in enumerate(fields.items("answer")))
+        self.add_ref(image_id, Ref(key, split, texts, (key,)))
 
-    def _add_photos(self, values, split, place):
+    def _add_photos(self, fields, split, place):
         """One row of the third layout."""
-        image_id, samples = values["image_id"], values["samples"]
+        image_id, samples = fields.own_identity("image_id"), fields.items("samples")
         size = samples[0]["mask"]["size"] if samples else (None, None)
-        self.images.setdefault(image_id, Image(values["file_name"], *size))
+        self._keep_image(fields, image_id, Image(fields.text("file_name", filled=True), *size))
         self._rows.setdefault(image_id, place)
-        for sample in samples:
-            box = box_from_corner(sample["bbox"])
-            self._keep(sample["id"], image_id, sample["mask"], box, sample.get("category") or "")
-            self.add_ref(image_id, Ref(str(sample["id"]), split, tuple(sample["sentences"]), (sample["id"],)))
+        inner = Fields(fields.path, "sample", f"{fields.group}[{fields.index}].samples")
+        for number, values in enumerate(samples):
+            sample_id = inner.at(number, values).own_identity()
+            # Ids of samples may be local to their photo.
+            key = (image_id, sample_id)
+            box, category = inner.corner_box("bbox"), inner.text("category", None) or ""
+            self._keep(inner, key, Annotation(image_id, values["mask"], box, category))
+            texts = enumerate(inner.items("sentences"))
+            texts = tuple(inner.check_text(f"sentences[{place}]", text) for place, text in texts)
+            self.add_ref(image_id, Ref(str(sample_id), split, texts, (key,)))
 
-    def _keep(self, key, image_id, segmentation, box, category, crowd=False):
-        self.annotations.setdefault(key, Annotation(image_id, segmentation, box, category, crowd))
+    def _keep(self, fields, key, annotation):
+        """Keeps an annotation; several rows may repeat it, but none may change it."""
+        if self.annotations.setdefault(key, annotation) != annotation:
+            raise DataError(
+                f"{fields.path}: {fields.group}[{fields.index}]: annotation {key} has another outline, box or photo in "
+                "a row before; expected: one annotation for one id"
+            )
+
+    def _keep_image(self, fields, key, image):
+        """Keeps a photo, as `_keep`; names differ where a file has a name for every ref."""
+        first = self.images.setdefault(key, image)
+        if (first.height, first.width) != (image.height, image.width):
+            raise DataError(
+                f"{fields.path}: {fields.group}[{fields.index}]: photo {key} has another size in a row before; "
+                "expected: one photo for one id"
+            )
 
 
 def _open(path):
@@ -152,15 +184,22 @@ def _layout(path, columns):
     raise DataError(f"{path}: no known layout of referring expressions; the nearest lacks the columns {missing}")
 
 
-def _from_json(value):
-    return json.loads(value) if isinstance(value, str) else value
+def _inner(fields, name):
+    """`Fields` of an object that lies as JSON in a column."""
+    value = fields.values.get(name)
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            raise fields.error(name, value, "JSON") from None
+    return Fields(fields.path, name, f"{fields.group}[{fields.index}].{name}").at(0, value)
 
 
-def _coco_id(file_name):
+def _coco_id(fields, file_name):
     """COCO's number in `COCO_train2014_000000581857_16.jpg`."""
     found = re.search(r"(\d{12})", Path(file_name).name)
     if not found:
-        raise ValueError(f"file_name must hold COCO's number of twelve digits. Received: {file_name!r}")
+        raise fields.error("file_name", file_name, "a name with COCO's number of twelve digits in it")
     return int(found.group(1))
 
 

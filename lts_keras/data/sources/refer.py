@@ -4,8 +4,9 @@ import io
 import pickle
 
 from lts_keras.data.schema import DataError
-from lts_keras.data.sources.annotated import AnnotatedSource, Ref, expect, read_instances
-from lts_keras.data.sources.base import read_json
+from lts_keras.data.sources.annotated import AnnotatedSource, Ref
+from lts_keras.data.sources.fields import Fields, read_json, short
+from lts_keras.data.sources.instances import read_instances
 
 __all__ = ["ReferSource", "read_refs"]
 
@@ -30,11 +31,16 @@ class ReferSource(AnnotatedSource):
         refs = read_refs(refs_file)
         needed = {key for _, ref in refs for key in ref.annotations}
         self.images, self.annotations = read_instances(self._files[1], needed)
-        prefix = "" if config.name == config.dataset else f"{config.dataset}:"
+        prefix = f"{self.ref_space}:" if self.ref_space else ""
         for image_id, ref in refs:
             if image_id not in self.images:
                 raise DataError(f"{refs_file}: ref {ref.ref_id} is of photo {image_id}, not in {self._files[1]}")
             self.add_ref(image_id, Ref(prefix + ref.ref_id, ref.split, ref.expressions, ref.annotations))
+
+    @property
+    def ref_space(self):
+        """The data set, where the source has another name: several may share that."""
+        return "" if self.config.name == self.config.dataset else self.config.dataset
 
     @property
     def files(self):
@@ -53,29 +59,44 @@ def read_refs(path):
         field's evaluations the cleaned `sent` is taken.
 
     Raises:
-        DataError: the file is missing or damaged, would run code, or has another layout.
+        DataError: the file is missing or damaged, would run code, or has another layout; the message names the ref.
     """
     content = read_json(path) if path.suffix == ".json" else _read_pickle(path)
-    try:
-        return [(expect(item["image_id"], int | str), _ref(item)) for item in content]
-    except KeyError as error:
-        raise DataError(f"{path}: not the REFER layout: a ref has no {error}") from error
-    except (TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"{path}: not the REFER layout: {' '.join(str(error).split())}") from error
+    if not isinstance(content, list | tuple):
+        raise DataError(f"{path}: not the REFER layout: expected: a list of refs. Received: {short(content)}")
+    fields, found = Fields(path, "ref", "refs"), []
+    for index, item in enumerate(content):
+        ref = _ref(fields.at(index, item))
+        found.append((fields.identity("image_id"), ref))
+    return found
 
 
-def _ref(item):
+def _ref(fields):
     """One ref; gRefCOCO has a list of annotations, `-1` or nothing in it where no object is meant."""
-    keys = item["ann_id"] if isinstance(item["ann_id"], list) else [item["ann_id"]]
-    keys = () if item.get("no_target") else tuple(expect(key, int | str) for key in keys if key != -1)
-    sentences = tuple(_text(sentence["sent"]) for sentence in item["sentences"])
-    return Ref(str(item["ref_id"]), _text(item["split"]), sentences, keys)
+    ref_id, split = fields.own_identity("ref_id"), _text(fields, "split", fields.values.get("split"))
+    given = fields.values.get("ann_id")
+    keys = []
+    for key in given if isinstance(given, list | tuple) else [given]:
+        fields.values = fields.values | {"ann_id": key}
+        keys.append(fields.identity("ann_id"))
+    no_target = fields.values.get("no_target")
+    if no_target not in (None, False, True):
+        raise fields.error("no_target", no_target, "true or false")
+    keys = () if no_target else tuple(dict.fromkeys(key for key in keys if key != -1))
+    sentences = tuple(_sentence(fields, *one) for one in enumerate(fields.items("sentences")))
+    return Ref(str(ref_id), split, sentences, keys)
 
 
-def _text(value):
+def _sentence(fields, number, item):
+    if not isinstance(item, dict) or "sent" not in item:
+        raise fields.error(f"sentences[{number}]", item, "an object with `sent`")
+    return _text(fields, f"sentences[{number}].sent", item["sent"])
+
+
+def _text(fields, key, value):
     if isinstance(value, bytes):  # A str of Python 2.
-        return value.decode("utf-8", "replace")
-    return expect(value, str)
+        value = value.decode("utf-8", "replace")
+    return fields.check_text(key, value)
 
 
 class _PlainUnpickler(pickle.Unpickler):

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from lts_keras.data.prepare.masks import tight_box
 from lts_keras.data.schema import DataError, Photo, ReferredObject
-from lts_keras.data.sources.base import Entry, Source
+from lts_keras.data.sources.base import Entry, Fingerprint, Source
 from lts_keras.data.sources.scene_text import describe
 
 __all__ = ["ScenesSource", "Shape", "draw_scene"]
@@ -51,10 +51,14 @@ class Shape:
 
 
 class ScenesSource(Source):
-    """Photos drawn on demand from (seed, split, number): nothing is stored and each is drawn alone."""
+    """Photos drawn on demand from (seed, split, number): nothing is stored and each is drawn alone.
+
+    How many objects a photo has is known once it is drawn, so `num_objects` is `None`; none is left out before.
+    """
 
     def __init__(self, config, root):
         super().__init__(config, root)
+        self.num_objects = None
         if not _SMALLEST_SIDE <= config.photo_size[0] <= config.photo_size[1]:
             raise DataError(
                 f"{self.name}: photo_size is the smallest and the largest side, from {_SMALLEST_SIDE} pixels on. "
@@ -64,7 +68,7 @@ class ScenesSource(Source):
     def entries(self):
         """Returns the entries of all splits; see `Source`."""
         return [
-            Entry(f"{split}/{number}", f"{self.name}:{split}-{number:05d}", frozenset([self.split(split)]))
+            Entry(f"{split}/{number}", self._photo_id(split, number), frozenset([self.split(split)]), 0)
             for split, count in sorted(self.config.num_photos.items())
             if self.split(split)
             for number in range(count)
@@ -77,8 +81,12 @@ class ScenesSource(Source):
     def fingerprint(self, key):
         """Fingerprint of what decides the drawing, so that a photo is drawn once; see `Source`."""
         rng, facts = self._start(key)
-        height, width = _draw_size(rng, self.config.photo_size)
-        return hashlib.sha256(repr(facts).encode()).hexdigest(), height, width
+        return Fingerprint(_digest(facts), *_draw_size(rng, self.config.photo_size), 1)
+
+    def object_digests(self, key, digest):
+        """See `Source`."""
+        facts = (self._start(key)[1], self.name, self.ref_prefix)
+        return {self.split(key.split("/")[0]): _digest(facts)}
 
     def read(self, key):
         """Draws a scene; see `Source`."""
@@ -88,7 +96,7 @@ class ScenesSource(Source):
         content, shapes, texts = draw_scene(rng, size, self.config.max_shapes, split)
         objects = [
             ReferredObject(
-                ref_id=f"{split}-{number}-{index}",
+                ref_id=f"{self.ref_prefix}{split}-{number}-{index}",
                 dataset=self.name,
                 split=self.split(split),
                 expressions=tuple(text),
@@ -98,14 +106,21 @@ class ScenesSource(Source):
             )
             for index, (shape, text) in enumerate(zip(shapes, texts, strict=True))
         ]
-        photo_id = f"{self.name}:{split}-{int(number):05d}"
-        return Photo(photo_id, content, size[0], size[1], tuple(objects))
+        return Photo(self._photo_id(split, number), content, size[0], size[1], tuple(objects))
+
+    def _photo_id(self, split, number):
+        # Scenes of another section of the same name are other ones.
+        return f"{self.name}:{self.ref_prefix}{split}-{int(number):05d}"
 
     def _start(self, key):
         split, number = key.split("/")
         facts = (_DRAWING, self.config.seed, split, int(number), self.config.photo_size, self.config.max_shapes)
         # The name of the split enters by its letters: Python's own hash differs from run to run.
         return np.random.default_rng([self.config.seed, int(number), *split.encode()]), facts
+
+
+def _digest(facts):
+    return hashlib.sha256(repr(facts).encode()).hexdigest()
 
 
 def draw_scene(rng, size, max_shapes, split):

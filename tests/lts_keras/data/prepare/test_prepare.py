@@ -52,7 +52,7 @@ def test_everything_is_written(tree, tmp_path):
         "refcoco/testB": {"photos": 1, "refs": 2, "expressions": 2},
     }
     validate(data_trees.config(root, section), tmp_path / "work")
-    assert sorted(os.listdir(tmp_path / "work")) == [".prepare.lock", "data"]
+    assert sorted(os.listdir(tmp_path / "work")) == [".fingerprints.json", ".prepare.lock", "data"]
 
 
 def test_the_same_input_gives_the_same_bytes(tree, tmp_path):
@@ -88,8 +88,11 @@ def test_changed_input_is_prepared_anew(tree, tmp_path):
     before = contents(prepare(data_trees.config(root, section), tmp_path))
     (root / "photos" / "000000000001.jpg").write_bytes(data_trees.jpeg(7, data_trees.SIZES[1]))
     after = contents(prepare(data_trees.config(root, section), tmp_path))
-    assert before.keys() == after.keys()
     assert before["manifest.json"] != after["manifest.json"]
+    # The other two shards are those of before, their names too.
+    kept = [name for name in before if name.endswith(".tfrecord") and before[name] == after.get(name)]
+    assert len(kept) == 2
+    assert contents(prepare(data_trees.config(root, section), tmp_path / "fresh")) == after
 
 
 def test_a_killed_run_goes_on_and_ends_the_same(tree, tmp_path, monkeypatch):
@@ -98,11 +101,11 @@ def test_a_killed_run_goes_on_and_ends_the_same(tree, tmp_path, monkeypatch):
     expected = contents(prepare(config, tmp_path / "whole"))
     written, original = [], prepare_module.write_shard
 
-    def die_at_third(sources, shard, folder):
+    def die_at_third(sources, shard, *folders):
         if len(written) == 2:
             raise KeyboardInterrupt
         written.append(shard.file)
-        return original(sources, shard, folder)
+        return original(sources, shard, *folders)
 
     monkeypatch.setattr(prepare_module, "write_shard", die_at_third)
     with pytest.raises(KeyboardInterrupt):
@@ -129,7 +132,7 @@ def test_a_process_that_is_killed_leaves_nothing_that_looks_whole(tmp_path):
     command = [sys.executable, "-c", script]
     until = time.monotonic() + 60
     with started([*command, tmp_path / "work"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
-        while not list((tmp_path / "work").glob(".data-*/train-00003*.part.json")) and time.monotonic() < until:
+        while not list((tmp_path / "work").glob(".data-*/parts/train-00003*.json")) and time.monotonic() < until:
             time.sleep(0.01)
     with pytest.raises(DataError, match="run `lts prepare` first"):
         records.find_shards(tmp_path / "work" / "data")
@@ -166,7 +169,7 @@ def boxes(root, number=3, size=(20, 20), split="train"):
         "refs": [{"ref_id": 0, "split": split, "image_id": number, "bbox": [1, 2, 9, 9], "sentences": ["it"]}],
     }
     (folder / "refs.json").write_text(json.dumps(content))
-    return {"kind": "coco", "name": "boxes", "refs": "boxes/refs.json", "photos": "boxes"}
+    return {"kind": "coco", "name": "boxes", "refs": "boxes/refs.json", "photos": "boxes", "coco_photos": True}
 
 
 def test_a_squeezed_copy_is_a_record_of_its_own(tree, tmp_path):

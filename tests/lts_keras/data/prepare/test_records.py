@@ -118,7 +118,7 @@ def test_no_manifest_is_one_clear_line(tmp_path):
 def test_a_manifest_of_another_format_is_refused(shards):
     content = json.loads((shards / "manifest.json").read_text())
     (shards / "manifest.json").write_text(json.dumps(content | {"format": 99}))
-    with pytest.raises(DataError, match="format 1 is needed. Received: 99"):
+    with pytest.raises(DataError, match="format 2 is needed. Received: 99"):
         records.read_manifest(shards)
 
 

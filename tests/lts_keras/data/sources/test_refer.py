@@ -170,7 +170,7 @@ def test_several_objects_are_joined_and_none_is_an_empty_mask(tree):
         ("refs(unc).p", None, "cannot read the file"),
         ("refs(unc).p", b"", "damaged pickle"),
         ("refs(unc).p", pickle.dumps({"a": 1}), "not the REFER layout"),
-        ("refs(unc).p", pickle.dumps([{"image_id": 1}]), "a ref has no"),
+        ("refs(unc).p", pickle.dumps([{"image_id": 1}]), "'ref_id' is missing"),
         ("instances.json", None, "cannot read the file"),
         ("instances.json", b"{", "not JSON"),
         ("instances.json", b"[" * 100_000, "not JSON"),

@@ -1,0 +1,131 @@
+"""COCO's instances file: photos, annotations and classes, every value looked at."""
+
+from array import array
+
+from lts_keras.data.schema import DataError
+from lts_keras.data.sources.annotated import Annotation, Image
+from lts_keras.data.sources.fields import Fields, identity, read_json, short
+
+__all__ = ["read_images", "read_instances"]
+
+
+def read_instances(path, needed=None):
+    """Reads a COCO instances file in the least memory.
+
+    Args:
+        path: path of the JSON file.
+        needed: ids of the annotations to keep; all if `None`.
+
+    Returns:
+        (images, annotations) as dicts by id, `Image` and `Annotation`.
+
+    Raises:
+        DataError: the file is missing, damaged, not COCO's layout, or has an id twice; the message names file, kind,
+            id, key, what was found and what was expected.
+    """
+
+    def compact(item):
+        # Every polygon is packed while it is parsed: as Python floats RefCOCO's would take four times the memory.
+        if "segmentation" in item and "id" in item:
+            if needed is not None and not _is_needed(item["id"], needed):
+                return None
+            if isinstance(item["segmentation"], list):
+                item["segmentation"] = [_pack(part) for part in item["segmentation"]]
+        return item
+
+    content = read_json(path, compact)
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: not COCO's instances layout: expected: an object. Received: {short(content)}")
+    names = _read_categories(path, _list(path, content, "categories"))
+    images = read_images(path, _list(path, content, "images"))
+    return images, _read_annotations(path, _list(path, content, "annotations"), images, names)
+
+
+def read_images(path, items):
+    """COCO's `images` as dict of `Image` by id; raises `DataError` as `read_instances`."""
+    images, seen, fields = {}, {}, Fields(path, "image", "images")
+    for index, item in enumerate(items):
+        key = fields.at(index, item).own_identity()
+        fields.once(seen)
+        height, width = fields.whole("height", 1), fields.whole("width", 1)
+        file_name, split = fields.text("file_name", filled=True), fields.text("split", None)
+        if "\0" in file_name:
+            raise fields.error("file_name", file_name, "the name of a file")
+        images[key] = Image(file_name, height, width, split or None)
+    return images
+
+
+def _read_categories(path, items):
+    names, seen, fields = {}, {}, Fields(path, "category", "categories")
+    for index, item in enumerate(items):
+        key = fields.at(index, item).own_identity()
+        fields.once(seen)
+        names[key] = fields.text("name", filled=True)
+    return names
+
+
+def _read_annotations(path, items, images, names):
+    annotations, seen, fields = {}, {}, Fields(path, "annotation", "annotations")
+    for index, item in enumerate(items):
+        if item is None:
+            continue  # not needed
+        key = fields.at(index, item).own_identity()
+        fields.once(seen)
+        image_id = fields.identity("image_id")
+        if image_id not in images:
+            raise fields.error("image_id", image_id, "the id of a photo that the file lists")
+        box, category = fields.corner_box("bbox"), fields.identity("category_id", None)
+        annotations[key] = Annotation(
+            image_id,
+            _segmentation(fields),
+            box,
+            names.get(category, ""),
+            _is_crowd(fields),
+            () if category in names or category is None else ("unknown_classes",),
+        )
+    return annotations
+
+
+def _segmentation(fields):
+    """Outlines or run lengths; `None` for a box alone, which tools write as `[]`, `null` or not at all."""
+    value = fields.values.get("segmentation")
+    if value is None or (isinstance(value, list) and not any(_is_filled(part) for part in value)):
+        return None
+    if not isinstance(value, list | dict):
+        raise fields.error("segmentation", value, "a list of outlines, or run lengths with size and counts")
+    return value
+
+
+def _is_filled(part):
+    return not isinstance(part, list | array) or len(part) > 0
+
+
+def _is_crowd(fields):
+    value = fields.values.get("iscrowd")
+    if value not in (None, 0, 1):
+        raise fields.error("iscrowd", value, "0 or 1")
+    return bool(value)
+
+
+def _is_needed(value, needed):
+    try:
+        return identity(value) in needed
+    except (TypeError, ValueError):
+        return True  # The id itself is at fault, and named as such.
+
+
+def _list(path, content, key):
+    if key not in content:
+        raise DataError(f"{path}: not COCO's instances layout: '{key}' is missing; expected: a list")
+    value = content[key]
+    if not isinstance(value, list):
+        raise DataError(f"{path}: not COCO's instances layout: {key}: expected: a list. Received: {short(value)}")
+    return value
+
+
+def _pack(part):
+    try:
+        # A Boolean would pass for a number.
+        return part if not isinstance(part, list) or any(isinstance(one, bool) for one in part) else array("d", part)
+    except (TypeError, OverflowError):
+        return part  # `rasterize` names what is wrong with it, and with which annotation.
