@@ -113,7 +113,7 @@ class CheckConfig(Section):
     max_size_mismatches: Share = 0.0
     max_box_disagreements: Share = 0.05
     max_unknown_words: Share = 0.25
-    max_left_out: Share = 0.05
+    max_left_out: Share = 1.0
     """Share of the objects that may be left out for other reasons than those that are meant, as a dropped split."""
     published_counts: bool = False
     """Whether the counts of refs and expressions must equal the published ones of the data set."""

@@ -143,7 +143,11 @@ class AnnotatedSource(Source):
     def annotated_sizes(self, key, orientation):
         """See `Source`."""
         image = self.images[key]
-        return set() if image.height is None else {(image.height, image.width)}
+        if image.height is not None:
+            return {(image.height, image.width)}
+        parts = (self.annotations[one].segmentation for ref in self.refs.get(key, ()) for one in ref.annotations)
+        sizes = (part.get("size") for part in parts if isinstance(part, dict))
+        return {tuple(size) for size in sizes if isinstance(size, list) and len(size) == 2}
 
     def object_digests(self, key, digest):
         """See `Source`."""

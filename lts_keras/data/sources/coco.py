@@ -8,6 +8,7 @@ from scipy import ndimage
 from lts_keras.data.prepare.masks import rasterize
 from lts_keras.data.schema import DataError
 from lts_keras.data.sources.annotated import AnnotatedSource, Annotation, Ref
+from lts_keras.data.sources.base import PhotoError, describe_photo
 from lts_keras.data.sources.fields import Fields, read_json, short
 from lts_keras.data.sources.instances import read_images, read_instances
 from lts_keras.data.sources.made_up import is_small, make_up, nouns_of_class
@@ -133,7 +134,13 @@ class CocoSource(AnnotatedSource):
 
     def _make_up(self, image_id, split, annotations):
         image, options = self.images[image_id], self.config
-        texts = make_up(annotations, image.height, image.width, options.further_nouns, options.made_up_per_object)
+        try:
+            height, width = self._size(image_id)
+        except PhotoError as error:
+            self.num_objects += len(annotations)
+            self.left_out.add("unreadable photo", str(error), len(annotations))
+            return
+        texts = make_up(annotations, height, width, options.further_nouns, options.made_up_per_object)
         for key, annotation in annotations.items():
             if key in texts:
                 self.add_ref(image_id, Ref(f"made:{key}", split, tuple(texts[key]), (key,)))
@@ -142,12 +149,20 @@ class CocoSource(AnnotatedSource):
                 reason = "crowd region"
             elif not nouns_of_class(annotation.category):
                 reason = "unknown class"
-            elif is_small(annotation.box, image.height, image.width):
+            elif is_small(annotation.box, height, width):
                 reason = "small object"
             else:
                 reason = "no sentence fits it alone"
             self.num_objects += 1
             self.left_out.add(reason, f"{self.files[-1]}: annotation {key} of {image.file_name}")
+
+    def _size(self, image_id):
+        """Height and width that the annotations of a photo are for; the photo's own where the file has none."""
+        image = self.images[image_id]
+        if image.height is not None:
+            return image.height, image.width
+        frame = self.frame(image_id, *describe_photo(self.image_bytes(image_id), self.place(image_id)))
+        return frame.height, frame.width
 
     def _with_crowd(self, key, annotation):
         if not annotation.crowd or self.config.crowd_flags == "crowds":
@@ -155,10 +170,12 @@ class CocoSource(AnnotatedSource):
         if self.config.crowd_flags != "objects":
             if self.is_coco or annotation.segmentation is None:
                 return annotation
-            image = self.images[annotation.image_id]
             try:
-                if has_several_parts(rasterize(annotation.segmentation, *_size(annotation, image))):
+                size = _size_of_runs(annotation.segmentation) or self._size(annotation.image_id)
+                if has_several_parts(rasterize(annotation.segmentation, *size)):
                     return annotation
+            except PhotoError:
+                return annotation  # left out with its photo
             except DataError as error:
                 raise DataError(f"{self.files[-1]}: annotation {key}: {error}") from error
         return dataclasses.replace(annotation, crowd=False)
@@ -169,12 +186,11 @@ class CocoSource(AnnotatedSource):
         return self.images[image_id].split or (of_refs[0] if of_refs else self.config.split)
 
 
-def _size(annotation, image):
-    """Height and width that a segmentation is for: run lengths say it themselves."""
-    runs = annotation.segmentation
-    size = runs.get("size") if isinstance(runs, dict) else None
-    same = isinstance(size, list) and sorted(size, key=str) == sorted((image.height, image.width), key=str)
-    return tuple(size) if same else (image.height, image.width)
+def _size_of_runs(segmentation):
+    """Height and width that run lengths are for, if they say it in whole numbers within reason; else `None`."""
+    size = segmentation.get("size") if isinstance(segmentation, dict) else None
+    usable = isinstance(size, list) and len(size) == 2 and all(type(side) is int and 0 < side < 2**15 for side in size)
+    return tuple(size) if usable else None
 
 
 def has_several_parts(mask):

@@ -47,7 +47,9 @@ def read_images(path, items):
     for index, item in enumerate(items):
         key = fields.at(index, item).own_identity()
         fields.once(seen)
-        height, width = fields.whole("height", 1), fields.whole("width", 1)
+        # A tool that does not know the size writes `null`; a file without these keys is of another layout.
+        unknown = fields.values.get("height", 0) is None and fields.values.get("width", 0) is None
+        height, width = (None, None) if unknown else (fields.whole("height", 1), fields.whole("width", 1))
         file_name, split = fields.text("file_name", filled=True), fields.text("split", None)
         if "\0" in file_name:
             raise fields.error("file_name", file_name, "the name of a file")

@@ -2,118 +2,20 @@
 
 import hashlib
 import io
-import json
 import os
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
-import pydantic
 from PIL import Image
-from pydantic import Field
 
 from lts_keras.data.prepare.mask_pictures import read_mask
 from lts_keras.data.prepare.masks import rasterize, tight_box
 from lts_keras.data.schema import DataError, Photo, ReferredObject
 from lts_keras.data.sources.annotated import photo_findings
 from lts_keras.data.sources.base import Entry, PhotoError, Source, describe_photo
-from lts_keras.data.sources.fields import short, utf8
+from lts_keras.data.sources.manifest_line import parse_line
 
-__all__ = ["ManifestSource", "manifest_schema"]
-
-Number = Annotated[float, Field(allow_inf_nan=False)]
-
-
-def _whole(value):
-    """48 for 48.0, as some writers of JSON have it."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _utf8(value):
-    if not utf8(value):
-        raise ValueError("expected: text that UTF-8 can hold; half of a surrogate pair stands in it")
-    return value
-
-
-Whole = Annotated[int, pydantic.BeforeValidator(_whole)]
-Text = Annotated[str, pydantic.AfterValidator(_utf8)]
-
-
-class _Line(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class RunLength(_Line):
-    """COCO's run-length mask."""
-
-    size: Annotated[list[Whole], Field(min_length=2, max_length=2, description="[height, width] of the photo")]
-    counts: Annotated[Text | list[int], Field(description="compressed text, or a list of run lengths")]
-
-
-class ObjectLine(_Line):
-    """One object and the expressions that refer to it. Give one of `polygons`, `rle`, `mask`, `box`, `no_target`."""
-
-    expressions: Annotated[list[Text], Field(min_length=1, description="sentences that refer to this object alone")]
-    polygons: Annotated[
-        list[Annotated[list[Number], Field(min_length=6)]] | None,
-        Field(default=None, min_length=1, description="outlines [x0, y0, x1, y1, ...] in pixels; several are joined"),
-    ]
-    rle: Annotated[RunLength | None, Field(default=None, description="COCO run-length mask")]
-    mask: Annotated[
-        Text | None,
-        Field(
-            default=None,
-            min_length=1,
-            description="path of a PNG of the photo's size, beside the manifest; docs/own-data.md says what is inside",
-        ),
-    ]
-    box: Annotated[
-        list[Number] | None,
-        Field(
-            default=None,
-            min_length=4,
-            max_length=4,
-            description="[x0, y0, x1, y1] in pixels; alone it trains the locating part, beside a mask it is compared",
-        ),
-    ]
-    no_target: Annotated[bool, Field(default=False, description="true where the photo has no such object")]
-    category: Annotated[Text, Field(default="", description="class name, for the statistics")]
-    ref_id: Annotated[
-        Text | None, Field(default=None, description="unique in the file; made from the place if left out")
-    ]
-    split: Annotated[Text | None, Field(default=None, min_length=1, description="instead of the photo's")]
-
-    @pydantic.model_validator(mode="after")
-    def _one_region(self):
-        given = [name for name in ("polygons", "rle", "mask") if getattr(self, name) is not None]
-        given += ["no_target"] if self.no_target else []
-        if len(given) > 1 or (self.no_target and self.box) or not (given or self.box):
-            given += ["box"] if self.box else []
-            raise ValueError(
-                "an object has one of polygons, rle, mask (each with or without box), box, no_target. "
-                f"Received: {', '.join(given) or 'none'}"
-            )
-        return self
-
-
-class PhotoLine(_Line):
-    """One photo: a line of the manifest."""
-
-    image: Annotated[Text, Field(min_length=1, description="path of a JPEG or PNG, relative to the manifest's folder")]
-    objects: Annotated[list[ObjectLine], Field(min_length=1)]
-    split: Annotated[Text, Field(default="train", min_length=1, description="train, val, test or any other name")]
-    coco_id: Annotated[
-        Whole | None, Field(default=None, description="number of the photo in COCO, so that leaks are found by it too")
-    ]
-
-
-def manifest_schema():
-    """Returns the JSON schema of one line, as `lts_keras/data/manifest.schema.json` holds it."""
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **PhotoLine.model_json_schema(),
-        "title": "One line of an LTS manifest",
-    }
+__all__ = ["ManifestSource"]
 
 
 class ManifestSource(Source):
@@ -210,10 +112,10 @@ class ManifestSource(Source):
     def _line(self, key):
         with open(self._file, "rb") as file:
             file.seek(key)
-            return self._parse(file.readline(), self._places[key])
+            return parse_line(file.readline(), f"{self._file}: line {self._places[key]}")
 
     def _add(self, start, number, content):
-        line, kept = self._parse(content, number), {}
+        line, kept = parse_line(content, f"{self._file}: line {number}"), {}
         self._places[start] = number
         self._images[start] = self._file.parent / line.image.replace("\\", "/")
         for index, item in enumerate(line.objects):
@@ -242,21 +144,6 @@ class ManifestSource(Source):
 
     def _mask_bytes(self, item):
         return self._mask_path(item).read_bytes()
-
-    def _parse(self, content, number):
-        content = content.removeprefix(b"\xef\xbb\xbf")
-        try:
-            line = PhotoLine.model_validate_json(content)
-        except pydantic.ValidationError as error:
-            problem = error.errors()[0]
-            key = ".".join(str(part) for part in problem["loc"] if not str(part).startswith("function"))
-            words = problem["msg"].removeprefix("Value error, ")
-            where = f"{self._file}: line {number}: {key + ': ' if key else ''}"
-            raise DataError(f"{where}{' '.join(words.split())}") from None
-        twice = _key_twice(content)
-        if twice:
-            raise DataError(f"{self._file}: line {number}: an object has the key {twice} twice; expected: once")
-        return line
 
     def _photo_id(self, line):
         if line.coco_id is not None:
@@ -313,16 +200,3 @@ class ManifestSource(Source):
             raise
         except (OSError, DataError) as error:
             raise DataError(f"{where}: {error}") from error
-
-
-def _key_twice(content):
-    """The first key that an object of a JSON text has twice, or `None`; the last value would win in silence."""
-    found = []
-
-    def look(pairs):
-        names = [key for key, _ in pairs]
-        if len(set(names)) < len(names):
-            found.append(short(next(key for key in names if names.count(key) > 1)))
-
-    json.loads(content, object_pairs_hook=look)
-    return found[0] if found else None

@@ -9,7 +9,7 @@ from lts_keras.config.schema import ManifestSource
 from lts_keras.data.prepare.masks import encode_mask
 from lts_keras.data.schema import DataError
 from lts_keras.data.sources import open_source, read_source
-from lts_keras.data.sources.manifest import manifest_schema
+from lts_keras.data.sources.manifest_line import manifest_schema
 from tests.lts_keras.data import data_trees
 
 MASK = np.zeros((40, 60), bool)
