@@ -1,32 +1,39 @@
-"""`lts inspect data`: pictures of samples as training sees them, to look at before hours are spent."""
+"""`lts inspect data`: samples as training sees them and the strangest records, to look at before hours are spent."""
 
 import io
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
 
 from lts_keras.config.schema import AugmentConfig
+from lts_keras.data.checks.strangest import find_strangest, render_strangest
 from lts_keras.data.input.training_dataset import training_dataset
 from lts_keras.data.text import UNKNOWN, Tokenizer, read_vocabulary
 from lts_keras.evaluation import pictures
 from lts_keras.utils.files import atomic_write
+from lts_keras.weights.glove import read_glove
 
-__all__ = ["draw_samples", "inspect_data"]
+__all__ = ["draw_samples", "inspect_data", "show_strangest"]
 
 _NUM_SAMPLES = 12
 _PER_ROW = 2
 _PANEL_INCHES = 2.6
+_PRINTED = 3
+"""Of each kind, on the console; the page has more."""
 
 
 def inspect_data(config, workdir):
-    """Draws samples of the training split into `<workdir>/inspect/` and prints the paths.
+    """Draws samples of the training split and the strangest records into `<workdir>/inspect/` and prints the paths.
 
-    One sheet shows them as they are, one with the configured augmentation (flip, colour and scale jitter at their full
-    strength where the configuration has none, so that there is something to see).
+    One sheet shows samples as they are, one with the configured augmentation (flip, colour and scale jitter at their
+    full strength where the configuration has none, so that there is something to see).
 
     Raises:
         DataError: no prepared data.
+        WeightsError: the file `weights.glove` cannot be read.
     """
     folder = Path(workdir) / "inspect"
     plain, chosen = AugmentConfig(), config.train.augment
@@ -35,6 +42,56 @@ def inspect_data(config, workdir):
         print("train.augment is off; the second sheet shows flip=0.5, color=0.3, scale=0.3 instead")
     for name, augment in (("plain", plain), ("augmented", chosen)):
         print(draw_samples(config, workdir, folder / f"samples_{name}.png", augment))
+    show_strangest(config, workdir, folder / "strangest.html")
+
+
+def show_strangest(config, workdir, output):
+    """Writes a page of the strangest records of all splits, and prints them in short.
+
+    Shown are the largest and the smallest masks, those farthest from their boxes, the most repeated sentences, and
+    words that the file `weights.glove` does not have, where the configuration names one.
+
+    Args:
+        config: `Config`.
+        workdir: work directory with prepared data.
+        output: path of the HTML file.
+
+    Returns:
+        `Path` of the page.
+    """
+    found, glove, unknown = find_strangest(Path(workdir) / "data"), config.weights.glove, None
+    if glove in (None, "random"):
+        print("weights.glove names no file of word vectors: unknown words are not looked for")
+    else:
+        unknown = found.unknown_words(read_glove(glove, found.words)[0])
+    # Sentences are shown as they are, brackets and colons too.
+    console = Console(markup=False, emoji=False, highlight=False)
+    console.print(_strangest_table(found, unknown))
+    path = atomic_write(output, render_strangest(found, config.name, unknown))
+    print(path)
+    return path
+
+
+def _strangest_table(found, unknown):
+    table = Table(title=f"the strangest of {found.num_objects} objects", title_justify="left")
+    for column in ("what", "how", "where"):
+        table.add_column(column, overflow="fold")
+    for title, kind, text in (
+        ("farthest from its box", "farthest", "{:.0f} pixels"),
+        ("smallest mask", "smallest", "{:.4%} of the photo"),
+        ("largest mask", "largest", "{:.1%} of the photo"),
+    ):
+        for one in getattr(found, kind)[:_PRINTED]:
+            table.add_row(title, text.format(one.value), f"{one.photo_id}: ref {one.ref_id} of {one.slice}")
+    for sentence, count in found.repeated[:_PRINTED]:
+        table.add_row("repeated sentence", f"{count} objects", _short(sentence))
+    for word, count, sentence in (unknown or [])[:_PRINTED]:
+        table.add_row("word without a vector", f"{_short(word)}, {count} times", _short(sentence))
+    return table
+
+
+def _short(text):
+    return text if len(text) <= 60 else text[:59] + "…"
 
 
 def draw_samples(config, workdir, output, augment=None, num_samples=_NUM_SAMPLES):

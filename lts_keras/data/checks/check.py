@@ -6,12 +6,15 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from lts_keras.data.checks import judge
 from lts_keras.data.checks.page import render_page
-from lts_keras.data.checks.statistics import AREA_EDGES, add_up
+from lts_keras.data.checks.sentences import read_sentences
+from lts_keras.data.checks.statistics import AREA_EDGES, MOST_PROBLEMS, NOT_SHOWN, add_up
+from lts_keras.data.left_out import REASONS
 from lts_keras.data.prepare import records
 from lts_keras.data.prepare.plan import TRAIN
 from lts_keras.data.schema import DataError
-from lts_keras.data.text import build_vocabulary, split_words, unknown_rate
+from lts_keras.data.text import build_vocabulary
 from lts_keras.utils.files import atomic_write
 
 __all__ = ["PUBLISHED", "make_report", "raise_if_stopped", "read_report", "validate", "write_report"]
@@ -33,7 +36,6 @@ PUBLISHED = {
     "refcocog/google": {"train": (44822, None), "val": (5000, None)},
 }
 """Refs and expressions of the published data sets, per split; `None` where no count is published."""
-_BATCH = 8192
 
 
 def make_report(config, plan, parts):
@@ -48,58 +50,105 @@ def make_report(config, plan, parts):
         (report, vocabulary): a dict of plain values, see `read_report`, and the words of the train split.
     """
     total = add_up(parts)
-    counts = collections.Counter(problem["kind"] for problem in plan.problems) + total["counts"]
-    slices = total["slices"]
+    slices = {name: total["slices"][name] for name in sorted(total["slices"])}
     train_texts = [text for name, one in slices.items() if _split(name) == TRAIN for text in one["texts"]]
     vocabulary = build_vocabulary(train_texts, config.data.vocabulary_min_count)
-    for name, one in slices.items():
-        one["too_long_expressions"] = _count_longer(one["texts"], config.model.max_tokens)
-        if vocabulary and _split(name) != TRAIN:
-            one["unknown_words"] = round(unknown_rate(one["texts"], vocabulary), 4)
+    sentences = _read_sentences(slices, vocabulary, config.model.max_tokens)
+    twice, of_twice = _duplicates(slices)
+    problems = plan.problems + total["problems"] + of_twice
+    counts = collections.Counter(problem["kind"] for problem in plan.problems) + total["counts"]
+    rows = _left_out(plan, total["left_out"])
+    kept, left_out = sum(one["refs"] for one in slices.values()), sum(row["count"] for row in rows)
     report = {
         "photos": {
             "total": plan.num_photos,
             "unreadable_photos": counts["unreadable_photos"],
             "size_mismatches": counts["size_mismatches"],
         },
-        "slices": {name: _plain(slices[name]) for name in sorted(slices)},
+        "objects": {"read": _num_read(plan, kept + left_out), "kept": kept, "left_out": left_out},
+        "left_out": rows,
+        "slices": {name: _plain(one) for name, one in slices.items()},
         "area_edges": AREA_EDGES,
         "leaks": {"policy": config.data.check.on_leak, "count": len(plan.leaks), "photos": plan.leaks[:200]},
-        "duplicate_ref_ids": _duplicates(slices),
+        "duplicate_ref_ids": twice[:MOST_PROBLEMS],
         "published": _published(plan.sources),
         "vocabulary": {"words": len(vocabulary), "min_count": config.data.vocabulary_min_count},
         "max_tokens": config.model.max_tokens,
-        "problems": (plan.problems + total["problems"])[:500],
+        "problems": _first_of_each(problems),
+        "thresholds": config.data.check.model_dump(),
     }
-    report["thresholds"] = config.data.check.model_dump()
-    report["stops"] = _stops(report, config.data.check)
-    report["warnings"] = _warnings(report)
-    return report, vocabulary
+    findings = judge.find_all(report, counts, problems, sentences, config.data.check)
+    nothing = [] if vocabulary else ["no split is called train: the vocabulary is empty"]
+    warnings = nothing + judge.warning_lines(findings)
+    return report | {"findings": findings, "stops": judge.stop_lines(findings), "warnings": warnings}, vocabulary
+
+
+def _num_read(plan, counted):
+    """Objects of all sources; of drawn ones as many as were counted, since they are not known before."""
+    numbers = [source.num_objects for source in plan.sources]
+    return counted if None in numbers else sum(numbers)
+
+
+def _read_sentences(slices, vocabulary, max_tokens):
+    """Dict, slice -> `Sentences`; adds what the report tells of them to the slices."""
+    found = {}
+    for name, one in slices.items():
+        known = vocabulary if vocabulary and _split(name) != TRAIN else None
+        found[name] = read_sentences(name, one, max_tokens, known)
+        one["too_long_expressions"] = found[name].too_long
+        if known:
+            one["unknown_words"] = round(found[name].share_unknown, 4)
+            one["num_unknown_words"] = found[name].num_unknown
+            one["most_unknown_words"] = found[name].most_unknown
+    return found
+
+
+def _left_out(plan, while_reading):
+    """Rows of what every source left out, and of what was left out while photos were read."""
+    found = [(source.name, source.left_out.rows) for source in plan.sources] + [("", while_reading)]
+    return [
+        {"source": source, "reason": reason, "meant": REASONS[reason].meant, **row}
+        for source, rows in found
+        for reason, row in rows.items()
+    ]
+
+
+def _first_of_each(problems):
+    """The first problems of every kind, in order."""
+    seen, kept = collections.Counter(), []
+    for problem in problems:
+        seen[problem["kind"]] += 1
+        if seen[problem["kind"]] <= MOST_PROBLEMS:
+            kept.append(problem)
+    return kept
 
 
 def _plain(one):
-    return {key: value for key, value in one.items() if key not in ("texts", "ref_ids")}
+    return {key: value for key, value in one.items() if key not in NOT_SHOWN}
 
 
 def _split(name):
     return name.rpartition("/")[2]
 
 
-def _count_longer(texts, max_tokens):
-    longer = 0
-    for start in range(0, len(texts), _BATCH):
-        lengths = split_words(tf.constant(texts[start : start + _BATCH], tf.string)).row_lengths()
-        longer += int(tf.reduce_sum(tf.cast(lengths > max_tokens, tf.int32)))
-    return longer
-
-
 def _duplicates(slices):
-    """Ref ids that stand twice in one data set: predictions could not be told apart."""
-    seen = collections.Counter()
+    """Ref ids that stand twice in one data set, so that predictions could not be told apart.
+
+    Returns:
+        (ids, problems): lists of `"<dataset>: <ref id>"`, and of a problem for each of their objects.
+    """
+    objects = collections.defaultdict(list)
     for name, one in slices.items():
-        dataset = name.rpartition("/")[0]
-        seen.update((dataset, ref_id) for ref_id in one["ref_ids"])
-    return [f"{dataset}: {ref_id}" for (dataset, ref_id), count in sorted(seen.items()) if count > 1][:50]
+        for ref_id, photo_id in zip(one["ref_ids"], one["photo_ids"], strict=True):
+            objects[name.rpartition("/")[0], ref_id].append((photo_id, name))
+    twice = {f"{dataset}: {ref_id}": (ref_id, found) for (dataset, ref_id), found in objects.items() if len(found) > 1}
+    problems = [
+        {"kind": "duplicate_ref_ids", "message": f"{words}, in {photo_id}", "photo_id": photo_id}
+        | {"ref_id": ref_id, "slice": name}
+        for words, (ref_id, found) in sorted(twice.items())[:MOST_PROBLEMS]
+        for photo_id, name in found
+    ]
+    return sorted(twice), problems
 
 
 def _published(sources):
@@ -123,72 +172,6 @@ def _published(sources):
     return rows
 
 
-def _stops(report, limits):
-    """One line for every finding beyond its threshold."""
-    photos, lines = report["photos"], []
-    for kind, limit in (
-        ("unreadable_photos", limits.max_unreadable_photos),
-        ("size_mismatches", limits.max_size_mismatches),
-    ):
-        if photos[kind] > limit * photos["total"]:
-            lines.append(_beyond(kind, photos[kind], photos["total"], limit, report))
-    for name, one in report["slices"].items():
-        all_refs = one["refs"] + one["empty_masks"]
-        for kind, limit in (
-            ("empty_masks", limits.max_empty_masks),
-            ("box_disagreements", limits.max_box_disagreements),
-        ):
-            if one[kind] > limit * all_refs:
-                lines.append(f"{name}: {_beyond(kind, one[kind], all_refs, limit, report)}")
-        if one.get("unknown_words", 0) > limits.max_unknown_words:
-            share, limit = one["unknown_words"], limits.max_unknown_words
-            lines.append(f"{name}: {share:.1%} of the words are not in train (data.check.max_unknown_words: {limit:g})")
-    if report["leaks"]["count"] and limits.on_leak == "stop":
-        lines.append(f"{_leak(report)} (data.check.on_leak: stop)")
-    if report["duplicate_ref_ids"]:
-        lines.append(f"a ref id stands twice in one data set: {report['duplicate_ref_ids'][0]}")
-    if limits.published_counts:
-        lines += [_unequal(row) for row in report["published"] if not row["equal"]]
-    return lines
-
-
-def _beyond(kind, count, total, limit, report):
-    first = next((item["message"] for item in report["problems"] if item["kind"] == kind), "")
-    words = kind.replace("_", " ")
-    return f"{words}: {count} of {total}, more than data.check.max_{kind}: {limit:g}; first: {first}"
-
-
-def _leak(report):
-    leaks = report["leaks"]
-    first = leaks["photos"][0]
-    same = "" if first["same_as"] == first["photo_id"] else f" (as {first['same_as']}, by {first['by']})"
-    many = "1 photo of train stands" if leaks["count"] == 1 else f"{leaks['count']} photos of train stand"
-    return f"{many} in a held-out split too; first: {first['photo_id']}{same}"
-
-
-def _unequal(row):
-    """Words for counts that are not the published ones."""
-    return (
-        f"{row['source']}: split {row['split']} of {row['dataset']} has {row['refs']} refs and {row['expressions']} "
-        f"expressions; published are {row['published_refs']} and {row['published_expressions'] or 'unknown'}"
-    )
-
-
-def _warnings(report):
-    """One line for findings that do not stop but should be seen."""
-    lines = []
-    if report["leaks"]["count"] and report["leaks"]["policy"] != "stop":
-        done = "their train refs are left out" if report["leaks"]["policy"] == "drop" else "reported alone"
-        lines.append(f"{_leak(report)}; {done}")
-    if not report["vocabulary"]["words"]:
-        lines.append("no split is called train: the vocabulary is empty")
-    for kind in ("empty_masks", "box_disagreements", "boxes_outside", "empty_expressions", "too_long_expressions"):
-        found = sum(one[kind] for one in report["slices"].values())
-        if found:
-            lines.append(f"{kind.replace('_', ' ')}: {found}")
-    return lines
-
-
 def write_report(folder, report, config, plan):
     """Writes `report.json` and the self-contained page `report.html`."""
     atomic_write(Path(folder) / "report.html", render_page(report, config, plan))
@@ -198,9 +181,11 @@ def write_report(folder, report, config, plan):
 def read_report(data_dir):
     """Returns the report of prepared data.
 
-    Its keys: `stops` and `warnings` (lines), `thresholds` (as in `data.check`), `photos`, `slices` (counts by
-    `<dataset>/<split>`), `leaks`, `published`, `duplicate_ref_ids`, `vocabulary`, `problems` (`kind` and `message` of
-    the first of every kind).
+    Its keys: `stops` and `warnings` (lines), `findings` (as `judge.find_all` gives them), `thresholds` (as in
+    `data.check`), `photos`, `objects` (`read` = `kept` + `left_out`), `left_out` (rows of `source`, empty for what was
+    left out while photos were read, `reason`, `count`, `meant`, `first`), `slices` (counts by `<dataset>/<split>`),
+    `leaks`, `published`, `duplicate_ref_ids`, `vocabulary`, `problems` (`kind` and `message` of the first of every
+    kind).
 
     Raises:
         DataError: there is none, or it cannot be read.

@@ -1,26 +1,27 @@
 """The page of the data report: one HTML file with everything in it, pictures too."""
 
-import base64
 import functools
 import io
 import re
 from pathlib import Path
 
 import jinja2
+import markupsafe
 import numpy as np
-from PIL import Image, ImageDraw
 
+from lts_keras.data.checks.pictures import draw_object, read_pixels
 from lts_keras.data.checks.statistics import slice_name
+from lts_keras.data.left_out import REASONS
 from lts_keras.data.prepare.read import read_planned
 from lts_keras.data.schema import DataError
 
-__all__ = ["render_page"]
+__all__ = ["render_page", "render_template", "sentences_of"]
 
 _PER_SLICE = 4
 """Pictures of one data set and split."""
 _MOST_SLICES = 16
-_PICTURE_SIZE = 360
-_MARK = np.array([235, 64, 52], "float32")
+_CAPTION = 160
+"""Characters under a picture."""
 
 
 def render_page(report, config, plan):
@@ -34,19 +35,67 @@ def render_page(report, config, plan):
     Returns:
         HTML text without any reference to another file.
     """
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    template = Path(__file__).parent.parent.parent / "templates" / "data_report.html"
-    return environment.from_string(template.read_text(encoding="utf-8")).render(
+    return render_template(
+        "data_report.html",
         name=config.name,
         report=report,
+        reasons=REASONS,
+        examples=_examples(report, plan),
         class_chart=_chart(_class_bars, report),
         area_chart=_chart(_area_bars, report),
         pictures=_pictures(report, plan),
     )
 
 
+def render_template(file, **values):
+    """Renders a file of `lts_keras/templates`; every value that it names must be given."""
+    loader = jinja2.FileSystemLoader(Path(__file__).parent.parent.parent / "templates")
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["code"] = _code
+    return environment.get_template(file).render(values)
+
+
+def _code(text):
+    """Text with what stands between backticks as code."""
+    return markupsafe.Markup(re.sub("`([^`]*)`", r"<code>\1</code>", str(markupsafe.escape(text))))
+
+
+def sentences_of(item):
+    """The first sentences of an object, as they stand under its picture."""
+    text = " | ".join(item.expressions[:3])
+    return text if len(text) <= _CAPTION else text[: _CAPTION - 1] + "…"
+
+
+def _examples(report, plan):
+    """Dict, kind of finding -> list of (data URI or `None`, sentences, message)."""
+    photos = {photo.photo_id: photo for shard in plan.shards for photo in shard.photos}
+    return {
+        finding["kind"]: [_example(example, photos, plan.sources) for example in finding["examples"]]
+        for finding in report["findings"]
+    }
+
+
+def _example(example, photos, sources):
+    """A finding's photo with its object marked; the photo alone where the object was left out or is not known."""
+    planned = photos.get(example.get("photo_id")) or photos.get(example.get("same_as"))
+    if planned is None:
+        return None, "", example["message"]
+    try:
+        photo = read_planned(sources, planned)
+    except DataError:
+        return None, "", example["message"]
+    wanted = example.get("ref_id"), example.get("slice")
+    item = next((item for item in photo.objects if (item.ref_id, slice_name(item)) == wanted), None)
+    if item is None and "ref_id" not in example:
+        item = next(iter(photo.objects), None)
+    picture = draw_object(read_pixels(photo), item and item.mask, item and item.box)
+    return picture, sentences_of(item) if item else "", example["message"]
+
+
 def _pictures(report, plan):
-    """Dict, slice -> list of (data URI, text): photos spread evenly over the slice, one object of each marked."""
+    """Dict, slice -> list of (data URI, sentences, photo id): one object each of photos spread over the slice."""
     chosen, found = list(report["slices"])[:_MOST_SLICES], {}
     for split in sorted({name.rpartition("/")[2] for name in chosen}):
         photos = [photo for shard in plan.shards if split in shard.splits for photo in shard.photos]
@@ -63,7 +112,8 @@ def _pictures(report, plan):
             for name in wanted:
                 item = next((item for item in photo.objects if slice_name(item) == name), None)
                 if item and len(found.setdefault(name, [])) < _PER_SLICE:
-                    found[name].append((_picture(photo, item), f"{photo.photo_id}: {' | '.join(item.expressions[:3])}"))
+                    picture = draw_object(read_pixels(photo), item.mask, item.box)
+                    found[name].append((picture, sentences_of(item), photo.photo_id))
     return {name: found[name] for name in chosen if found.get(name)}
 
 
@@ -71,22 +121,6 @@ def _spread(indices):
     """The same indices, far apart ones first."""
     indices = list(indices)
     return [index for start in range(6) for index in indices[start::6]]
-
-
-def _picture(photo, item):
-    """Data URI of the photo with one object's mask or box marked."""
-    with Image.open(io.BytesIO(photo.image_bytes)) as opened:
-        pixels = np.asarray(opened.convert("RGB"), "float32").copy()
-    if item.mask is not None:
-        pixels[item.mask] = 0.5 * pixels[item.mask] + 0.5 * _MARK
-    picture = Image.fromarray(pixels.astype("uint8"))
-    if item.box is not None:
-        width = max(1, round(max(picture.size) / 200))
-        ImageDraw.Draw(picture).rectangle(item.box, outline=tuple(int(value) for value in _MARK), width=width)
-    picture.thumbnail((_PICTURE_SIZE, _PICTURE_SIZE))
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 @functools.cache
@@ -105,7 +139,7 @@ def _chart(draw, report):
     figure_class, canvas_class = _plotting()
     # Ids in the file are drawn at random otherwise, and equal data would give unequal pages.
     with matplotlib.rc_context({"svg.hashsalt": "lts", "font.size": 9}):
-        figure = figure_class(figsize=(7.2, 3.0), layout="constrained")
+        figure = figure_class(figsize=(5.4, 3.0), layout="constrained")
         draw(figure.subplots(), report)
         text = io.StringIO()
         canvas_class(figure).print_svg(text, metadata={"Date": None, "Creator": None})
@@ -132,7 +166,7 @@ def _area_bars(axes, report):
     for number, (name, one) in enumerate(shown.items()):
         share = 100 * np.array(one["areas"]) / max(sum(one["areas"]), 1)
         axes.bar(places + (number - (len(shown) - 1) / 2) * width, share, width, label=name)
-    axes.set_xticks(places, labels)
+    axes.set_xticks(places, labels, fontsize=7.5)
     axes.set(ylabel="objects (%)", title="Size of the objects, as a share of the photo's area")
     if shown:
         axes.legend(fontsize=7)
