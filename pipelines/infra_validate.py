@@ -27,6 +27,7 @@ def run(config, workdir):
     Raises:
         StageError: if the server does not load the model, does not answer, or answers differently.
     """
+    from lts_keras.data.prepare.folder import data_folder
     from lts_keras.export.run import find_samples
     from lts_keras.models.trained import trained_model
     from lts_keras.prediction.predictor import Predictor
@@ -35,7 +36,7 @@ def run(config, workdir):
     from serving.server import Server
 
     model = trained_model(config, workdir)
-    samples = find_samples(workdir, model.image_size)
+    samples = find_samples(data_folder(config, workdir), model.image_size)
     folder = workdir / "infra_validate"
     folder.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix="scratch-") as scratch:

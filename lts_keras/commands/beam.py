@@ -29,6 +29,7 @@ def main(arguments=None):
     parser.add_argument("--workdir", type=Path, required=True, metavar="DIR", help="everything is written below it")
     parser.add_argument("--runner", default=IN_PROCESS, help="in_process (default) or a runner of Beam")
     parser.add_argument("--check-only", action="store_true", help="check and report, write no records")
+    parser.add_argument("--verify", action="store_true", help="read every photo and shard again")
     known, rest = parser.parse_known_args(arguments)
     further = [word for word in rest if word.startswith("-") or "=" not in word]
     known.overrides = [*known.overrides, *(word for word in rest if word not in further)]
@@ -40,7 +41,8 @@ def _run(options, further):
     workdir = options.workdir.absolute()
     atomic_write(workdir / "config.yaml", dump_config(config))
     print_resolved(config, workdir / "config.yaml")
-    print(f"data: {prepare_with_beam(config, workdir, options.runner, further, check_only=options.check_only)}")
+    settings = {"check_only": options.check_only, "verify": options.verify}
+    print(f"data: {prepare_with_beam(config, workdir, options.runner, further, **settings)}")
 
 
 if __name__ == "__main__":

@@ -40,6 +40,9 @@ def make_parser():
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     prepare = _command(commands, "prepare", "read the sources, check them, write records and vocabulary")
     prepare.add_argument("--check-only", action="store_true", help="check and report, write no records")
+    prepare.add_argument(
+        "--verify", action="store_true", help="read every photo and shard, also those whose size and time are as before"
+    )
     _command(commands, "train", "fit the model on the prepared data; goes on where it was interrupted")
     _command(commands, "evaluate", "measure at the photos' original size, every expression")
     _command(commands, "export", "write the SavedModel, its ONNX twin and the model card")
@@ -132,7 +135,7 @@ def _names_a_path(options):
 def _prepare(config, workdir, options):
     from lts_keras.data.prepare.prepare import prepare
 
-    print(f"data: {prepare(config, workdir, check_only=options.check_only)}")
+    print(f"data: {prepare(config, workdir, check_only=options.check_only, verify=options.verify)}")
 
 
 def _train(config, workdir, options):

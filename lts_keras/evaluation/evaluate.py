@@ -8,6 +8,7 @@ import tensorflow as tf
 from pycocotools import mask as coco_mask
 
 from lts_keras.data.input.evaluation_dataset import evaluation_dataset
+from lts_keras.data.prepare.folder import data_folder
 from lts_keras.data.prepare.records import read_manifest
 from lts_keras.data.schema import DataError
 from lts_keras.data.text import Tokenizer
@@ -39,12 +40,13 @@ def evaluate(config, workdir):
     workdir = Path(workdir)
     model = trained_model(config, workdir)
     options = trained_options(workdir / "train" / "preset")
-    metrics, predictions = judge(model, workdir / "data", config.evaluate, seed=config.seed)
+    data_dir = data_folder(config, workdir)
+    metrics, predictions = judge(model, data_dir, config.evaluate, seed=config.seed)
     metrics |= {
         # The section `model` is the preset's: what was not given here has the schema's value and not the model's.
         "config": config.model_dump(mode="json") | {"model": options},
         "code_version": code_version(),
-        "data_digest": digest(workdir / "data" / "manifest.json"),
+        "data_digest": digest(data_dir / "manifest.json"),
     }
     folder = workdir / "evaluate"
     atomic_write(folder / "predictions.json", json.dumps(predictions))

@@ -151,8 +151,9 @@ def _pictures(wanted, config, workdir):
     from pycocotools import mask as coco_mask
 
     from lts_keras.data.input.geometry import decode_image
+    from lts_keras.data.prepare.folder import data_folder
 
-    photos = _photos(wanted, Path(workdir) / "data")
+    photos = _photos(wanted, data_folder(config, workdir))
     predictor = _predictor(config, workdir)
     for one in wanted:
         photo, truth = photos[_key(one)]

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import yaml
 
+from lts_keras.data.prepare.folder import data_folder
+from lts_keras.data.prepare.records import MANIFEST_FILE
 from lts_keras.models.trained import trained_options
 from lts_keras.utils.files import digest
 from lts_keras.utils.version import code_version
@@ -64,7 +66,7 @@ def write_model_card(path, model, config, workdir, parity):
         parity: dict from `check_saved_model`, with `onnx_difference` where ONNX was written.
     """
     workdir = Path(workdir)
-    weights, manifest = workdir / "train" / "preset" / "model.weights.h5", workdir / "data" / "manifest.json"
+    weights, manifest = workdir / "train" / "preset" / "model.weights.h5", data_folder(config, workdir) / MANIFEST_FILE
     agreement = f"{parity['pixels']:,} mask pixels of {parity['photos']} photos compared, {parity['ties']} ties"
     if "onnx_difference" in parity:
         agreement += f"; ONNX within {parity['onnx_difference']:.1e}"

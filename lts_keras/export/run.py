@@ -3,7 +3,8 @@
 import json
 from pathlib import Path
 
-from lts_keras.data.prepare.records import find_shards, parse_record, read_records
+from lts_keras.data.prepare.folder import data_folder
+from lts_keras.data.prepare.records import MANIFEST_FILE, find_shards, parse_record, read_records
 from lts_keras.data.schema import DataError
 from lts_keras.data.text import Tokenizer
 from lts_keras.export import ExportError
@@ -51,7 +52,8 @@ def export(config, workdir, progress=print):
     with atomic_folder(workdir / "export") as folder:
         progress(f"writing the SavedModel, batch sizes {', '.join(map(str, config.export.batch_sizes))}")
         export_saved_model(model, tokenizer, folder / "saved_model", config.export)
-        report = check_saved_model(folder / "saved_model", predictor, find_samples(workdir, model.image_size))
+        samples = find_samples(data_folder(config, workdir), model.image_size)
+        report = check_saved_model(folder / "saved_model", predictor, samples)
         progress(f"SavedModel = Keras model on {report['expressions']} expressions, {report['pixels']} pixels")
         if config.export.onnx:
             report["onnx_difference"] = _export_onnx(model, folder / "model.onnx")
@@ -70,8 +72,12 @@ def _export_onnx(model, path):
         raise ExportError(f"{error} (or export.onnx=false)") from error
 
 
-def find_samples(workdir, image_size):
+def find_samples(data_dir, image_size):
     """Photos and expressions for the parity check: some of the prepared data's, and drawn ones of odd sizes.
+
+    Args:
+        data_dir: folder of prepared data; there need not be any.
+        image_size: side of the model's square in pixels.
 
     Returns:
         List of `(image_bytes, expressions)`.
@@ -80,9 +86,9 @@ def find_samples(workdir, image_size):
         (drawn_photo(height, width), ["the left one", "xyzzy", "?"])
         for height, width in ((image_size // 2, image_size), (3, 5), (2 * image_size + 1, image_size - 1))
     ]
-    if not (Path(workdir) / "data" / "manifest.json").is_file():
+    if not (data_dir / MANIFEST_FILE).is_file():
         return samples
-    for path in find_shards(Path(workdir) / "data")[:1]:
+    for path in find_shards(data_dir)[:1]:
         for serialized in read_records(path):
             record = parse_record(serialized)
             expressions = [text.decode("utf-8") for text in record["expressions"].values.numpy()[:_EXPRESSIONS]]

@@ -11,6 +11,7 @@ import keras
 import yaml
 
 from lts_keras.config.errors import ConfigError
+from lts_keras.data.prepare.folder import data_folder, is_of_other_code
 from lts_keras.data.text import read_vocabulary
 from lts_keras.training import worker_loop
 from lts_keras.training.callbacks import EndOfRun, FiniteLoss, KeepEpochs
@@ -54,7 +55,9 @@ def train(config, workdir, progress=print, parts=None):
             "see docs/training.md for model.fit on your own"
         )
     options, parts = config.train, parts or Parts()
-    data_dir, folder = Path(workdir) / "data", Path(workdir) / "train"
+    data_dir, folder = data_folder(config, workdir), Path(workdir) / "train"
+    if is_of_other_code(data_dir):
+        progress("the data was prepared by other code, which may have read words otherwise: run `lts prepare` again")
     steps = count_steps(config, data_dir)
     strategy = make_strategy(options.num_devices, progress)
     _check_devices(options, strategy.num_replicas_in_sync)

@@ -10,7 +10,7 @@ from pathlib import Path
 __all__ = ["check_code", "record_code", "text_code"]
 
 _DATA = Path(__file__).parent.parent
-_TEXT = ("text.py",)
+_TEXT = ("text.py", "words.py")
 _RECORDS = (
     *("schema.py", "left_out.py", "orientation.py", *_TEXT, "sources/*.py", "sources/class_names.json"),
     *("prepare/mask*.py", "prepare/read.py", "prepare/records.py", "prepare/split_counts.py"),

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+from lts_keras.data.prepare.code import text_code
 from lts_keras.data.prepare.records import read_manifest
 from lts_keras.data.schema import DataError
 
-__all__ = ["data_folder", "described_data"]
+__all__ = ["data_folder", "described_data", "is_of_other_code"]
 
 
 def data_folder(config, workdir):
@@ -32,6 +33,11 @@ def data_folder(config, workdir):
 def described_data(config):
     """What of the section `data` decides the records and the vocabulary, as plain values; no place on this machine."""
     return config.data.model_dump(mode="json", include={"sources", "vocabulary_min_count"})
+
+
+def is_of_other_code(data_dir):
+    """Whether other code than this made words of the expressions of prepared data: its vocabulary may not fit."""
+    return read_manifest(data_dir).get("code", {}).get("text") != text_code()
 
 
 def _compare(wanted, found, folder):

@@ -44,7 +44,7 @@ def prepare(config, workdir, check_only=False, stop=True, write_shards=None, ver
     whose photos and annotations are those of the run before is taken over; new photos fill new shards. Files whose size
     and time are those of the run before are not read again.
 
-    Where `data.prepared` is given, the data there is checked and nothing is written.
+    Where `data.prepared` is given, the data there is checked, and `<workdir>/data` becomes a link to it.
 
     Args:
         config: `Config`.
@@ -63,10 +63,12 @@ def prepare(config, workdir, check_only=False, stop=True, write_shards=None, ver
         DataError: a source cannot be read, a split of `data.freeze` would change, or the checks found too much. No data
             is left then that a later stage would take for good.
     """
-    if config.data.prepared is not None:
-        return _use_prepared(config, workdir, stop, verify)
     data_dir = Path(workdir) / "data"
     with lock(Path(workdir) / ".prepare.lock", wait_seconds=_DAY):
+        if config.data.prepared is not None:
+            return _use_prepared(config, data_dir, stop, verify)
+        if data_dir.is_symlink():
+            data_dir.unlink()  # What was prepared elsewhere stays as it is.
         print("prepare: reads the annotations and the photos' digests", flush=True)
         fingerprints = Fingerprints(Path(workdir) / _FINGERPRINTS, verify)
         plan = make_plan(config, fingerprints, read_previous(data_dir, config.data.photos_per_shard))
@@ -89,11 +91,17 @@ def prepare(config, workdir, check_only=False, stop=True, write_shards=None, ver
     return data_dir
 
 
-def _use_prepared(config, workdir, stop, verify):
-    data_dir = data_folder(config, workdir)
+def _use_prepared(config, link, stop, verify):
+    data_dir = data_folder(config, link.parent)
     report = check.read_report(data_dir)
-    print(f"prepare: uses the data in {data_dir}, and writes nothing")
+    print(f"prepare: uses the data in {data_dir}, and writes none")
     (records.verify_shards if verify else records.find_shards)(data_dir)
+    if link.exists() and not link.is_symlink() and not os.path.samefile(link, data_dir):
+        raise DataError(f"{link}: holds data of its own; data.prepared needs a work directory without")
+    if not link.exists() or not os.path.samefile(link, data_dir):
+        aside = link.with_name(f".{link.name}.{uuid.uuid4().hex[:8]}")
+        aside.symlink_to(data_dir.resolve(), target_is_directory=True)
+        os.replace(aside, link)
     if stop:
         check.raise_if_stopped(report, data_dir)
     return data_dir

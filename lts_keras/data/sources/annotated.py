@@ -12,7 +12,7 @@ from lts_keras.data.prepare.masks import rasterize
 from lts_keras.data.schema import DataError, Photo, ReferredObject
 from lts_keras.data.sources.base import Entry, Source, describe_photo
 
-__all__ = ["AnnotatedSource", "Annotation", "Image", "Ref", "is_coco_name"]
+__all__ = ["AnnotatedSource", "Annotation", "Image", "Ref", "is_coco_name", "photo_findings", "size_of_runs"]
 
 _COCO_NAME = re.compile(r"(?:COCO_(?:train|val|test)\d{4}_)?(\d{12})(?:_\d+)?\.jpg")
 
@@ -146,8 +146,7 @@ class AnnotatedSource(Source):
         if image.height is not None:
             return {(image.height, image.width)}
         parts = (self.annotations[one].segmentation for ref in self.refs.get(key, ()) for one in ref.annotations)
-        sizes = (part.get("size") for part in parts if isinstance(part, dict))
-        return {tuple(size) for size in sizes if isinstance(size, list) and len(size) == 2}
+        return {size for part in parts if (size := size_of_runs(part))}
 
     def object_digests(self, key, digest):
         """See `Source`."""
@@ -219,6 +218,13 @@ def photo_findings(orientation, frame):
     """Findings of `Photo` from its EXIF code and the frame that was chosen."""
     turned = "turned_photos" if frame.orientation != 1 else "stored_photos" if orientation != 1 else None
     return tuple(filter(None, (turned, "frame_by_size" if frame.by_size else None)))
+
+
+def size_of_runs(segmentation):
+    """Height and width that run lengths are for, if they say it in whole numbers within reason; else `None`."""
+    size = segmentation.get("size") if isinstance(segmentation, dict) else None
+    usable = isinstance(size, list) and len(size) == 2 and all(type(side) is int and 0 < side < 2**15 for side in size)
+    return tuple(size) if usable else None
 
 
 def is_coco_name(file_name, image_id):

@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from lts_keras.data.prepare.masks import rasterize
 from lts_keras.data.schema import DataError
-from lts_keras.data.sources.annotated import AnnotatedSource, Annotation, Ref
+from lts_keras.data.sources.annotated import AnnotatedSource, Annotation, Ref, size_of_runs
 from lts_keras.data.sources.base import PhotoError, describe_photo
 from lts_keras.data.sources.fields import Fields, read_json, short
 from lts_keras.data.sources.instances import read_images, read_instances
@@ -171,7 +171,7 @@ class CocoSource(AnnotatedSource):
             if self.is_coco or annotation.segmentation is None:
                 return annotation
             try:
-                size = _size_of_runs(annotation.segmentation) or self._size(annotation.image_id)
+                size = size_of_runs(annotation.segmentation) or self._size(annotation.image_id)
                 if has_several_parts(rasterize(annotation.segmentation, *size)):
                     return annotation
             except PhotoError:
@@ -184,13 +184,6 @@ class CocoSource(AnnotatedSource):
         """Split of a photo in the file's own name: the image's, else that of its refs, held-out ones first."""
         of_refs = sorted(self._ref_splits.get(image_id, ()), key=lambda split: (split == "train", split))
         return self.images[image_id].split or (of_refs[0] if of_refs else self.config.split)
-
-
-def _size_of_runs(segmentation):
-    """Height and width that run lengths are for, if they say it in whole numbers within reason; else `None`."""
-    size = segmentation.get("size") if isinstance(segmentation, dict) else None
-    usable = isinstance(size, list) and len(size) == 2 and all(type(side) is int and 0 < side < 2**15 for side in size)
-    return tuple(size) if usable else None
 
 
 def has_several_parts(mask):

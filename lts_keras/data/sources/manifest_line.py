@@ -126,6 +126,9 @@ def parse_line(content, place):
         problem = error.errors()[0]
         key = ".".join(str(part) for part in problem["loc"] if not str(part).startswith("function"))
         words = problem["msg"].removeprefix("Value error, ")
+        # A text that is no JSON is its own input, and the message has the place in it.
+        if "Received" not in words and problem["type"] not in ("json_invalid", "missing"):
+            words += f". Received: {short(problem['input'])}"
         raise DataError(f"{place}: {key + ': ' if key else ''}{' '.join(words.split())}") from None
     twice = _key_twice(content)
     if twice:
