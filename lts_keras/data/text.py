@@ -13,12 +13,12 @@ Accents are kept: they tell words apart in many languages, and word-vector files
 
 import collections
 import itertools
-import re
 
 import tensorflow as tf
 import tensorflow_text as tf_text
 
 from lts_keras.data.schema import DataError
+from lts_keras.data.words import APOSTROPHES, DASHES, DROPPED, INVISIBLE, QUOTES, SLASHES, SPACED, has_word
 from lts_keras.utils import files
 
 __all__ = [
@@ -38,17 +38,7 @@ PADDING, UNKNOWN = 0, 1
 _FIRST_WORD = 2
 _BATCH = 4096
 
-# Soft hyphen, combining grapheme joiner, Mongolian separators, zero-width and direction marks, invisible operators,
-# variation selectors, byte order mark: nothing that a reader sees.
-_INVISIBLE = "[\u00ad\u034f\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]+"
-_APOSTROPHES = "[`\u00b4\u02b9\u02bb-\u02bd\u02c8\u2018-\u201b\u2032\u2035\u1fef\u1ffd\uff07\uff40]"
-_QUOTES = "[\u00ab\u00bb\u02ba\u201c-\u201f\u2033\u2034\u2036\u2037\u2057\u2039\u203a\u301d-\u301f\uff02]"
-_DASHES = "[\u058a\u05be\u2010-\u2015\u2043\u207b\u208b\u2212\u2e3a\u2e3b\ufe31\ufe32\ufe58\ufe63\uff0d]"
-_SLASHES = "[\u2044\u2215\uff0f]"
 _SPACES = r"[\pZ\p{Cc}\p{Co}\p{Cs}]+"
-
-_DROPPED = r"""[.,'!?"()*#:;]"""
-_SPACED = "[-/]"
 
 
 def normalize(expressions):
@@ -81,32 +71,24 @@ def split_words(expressions):
     Returns:
         Ragged string tensor of shape `(n, None)`; an expression without a word gives an empty row.
     """
-    text = tf.strings.regex_replace(normalize(expressions), _DROPPED, "")
-    return tf.strings.split(tf.strings.regex_replace(text, _SPACED, " "))
+    text = tf.strings.regex_replace(normalize(expressions), DROPPED, "")
+    return tf.strings.split(tf.strings.regex_replace(text, SPACED, " "))
 
 
-def has_words(expressions):
-    """Whether each of some expressions (list of str) has a word that the model could read; "?!" has none.
+def has_words(texts):
+    """Returns a list of bool: whether `split_words` finds a word in each of `texts`, a sequence of str.
 
-    Returns:
-        List of bool.
+    Without TensorFlow's work, by the rule of `has_word`, which is the same for every character there is.
     """
-    # Most have a letter of the alphabet, and need not go through the graph.
-    found = [re.search("[0-9A-Za-z]", text) is not None for text in expressions]
-    unsure = [place for place, known in enumerate(found) if not known]
-    if unsure:
-        rows = split_words(tf.constant([expressions[place] for place in unsure], tf.string)).row_lengths().numpy()
-        for place, length in zip(unsure, rows.tolist(), strict=True):
-            found[place] = length > 0
-    return found
+    return [has_word(text) for text in texts]
 
 
 def _ascii_punctuation(text):
-    text = tf.strings.regex_replace(text, _INVISIBLE, "")
-    text = tf.strings.regex_replace(text, _APOSTROPHES, "'")
-    text = tf.strings.regex_replace(text, _QUOTES, '"')
-    text = tf.strings.regex_replace(text, _DASHES, "-")
-    return tf.strings.regex_replace(text, _SLASHES, "/")
+    text = tf.strings.regex_replace(text, INVISIBLE, "")
+    text = tf.strings.regex_replace(text, APOSTROPHES, "'")
+    text = tf.strings.regex_replace(text, QUOTES, '"')
+    text = tf.strings.regex_replace(text, DASHES, "-")
+    return tf.strings.regex_replace(text, SLASHES, "/")
 
 
 class Tokenizer(tf.Module):

@@ -7,18 +7,28 @@ import numpy as np
 from PIL import Image
 
 from lts_keras.data.schema import DataError
+from lts_keras.data.words import has_word
 from lts_keras.utils.quiet import import_tensorflow
 
 __all__ = ["check_expressions", "check_photo_file", "read_photo", "view_photo"]
 
 
 def check_expressions(expressions):
-    """Returns a list of expressions without space around them; raises `DataError` if there is none or one is empty."""
+    """Returns a list of expressions without space around them.
+
+    Raises:
+        DataError: there is none, or one is empty, has no word (`?!`), or is no text that UTF-8 can hold.
+    """
     if isinstance(expressions, str) or not all(isinstance(expression, str) for expression in expressions):
         raise DataError(f"expressions must be a list of strings. Received: {expressions!r}")
     stripped = [expression.strip() for expression in expressions]
     if not stripped or not all(stripped):
         raise DataError(f"an expression must not be empty. Received: {expressions!r}")
+    for expression in stripped:
+        if not has_word(expression):
+            raise DataError(f"an expression must have a word in it. Received: {expression!r}")
+        if any("\ud800" <= one <= "\udfff" for one in expression):
+            raise DataError(f"an expression must be text; this one has half of a character. Received: {expression!r}")
     return stripped
 
 

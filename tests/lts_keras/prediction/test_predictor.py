@@ -56,10 +56,22 @@ def test_words_that_training_never_saw_are_answered(predictor):
     assert np.isfinite(predictor(photo_bytes(), "xyzzy plugh").score)
 
 
-@pytest.mark.parametrize("expression", ["", "   ", "\n"])
-def test_empty_expression_is_refused(predictor, expression):
-    with pytest.raises(DataError, match="must not be empty"):
+@pytest.mark.parametrize(
+    ("expression", "words"),
+    [
+        ("", "must not be empty"),
+        ("   ", "must not be empty"),
+        ("\n", "must not be empty"),
+        ("?!", "must have a word in it. Received: '\\?!'"),
+        ("\u200b", "must have a word in it"),
+        ("— …", "must have a word in it"),
+        ("dog \ud83d", "half of a character"),
+    ],
+)
+def test_an_expression_without_a_word_is_refused_in_one_line(predictor, expression, words):
+    with pytest.raises(DataError, match=words) as caught:
         predictor(photo_bytes(), expression)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
