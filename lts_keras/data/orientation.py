@@ -67,7 +67,7 @@ def upright(image, orientation):
     Returns:
         Tensor of `upright_size`, the same one where `orientation` is 1.
     """
-    orientation = tf.cast(orientation, tf.int32)
+    image, orientation = tf.convert_to_tensor(image), tf.cast(orientation, tf.int32)
 
     def turn():
         turned = tf.cond(orientation >= 5, lambda: tf.transpose(image, (1, 0, 2)), lambda: image)

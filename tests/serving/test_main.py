@@ -1,11 +1,13 @@
 """The commands, as users run them."""
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from serving.__main__ import main
 from tests.conftest import run_python
 from tests.small_models import photo_bytes
+from tests.turned import CODES, flat_scene, turned_photo
 
 
 @pytest.fixture
@@ -79,3 +81,15 @@ def test_help_names_the_commands_and_needs_no_tensorflow():
     assert {"server", "predict"} <= set(done.stdout.split())
     assert "demo" not in done.stdout
     assert " tensorflow\n" not in done.stderr
+
+
+def test_a_scene_stored_in_eight_ways_gives_one_overlay(server, client, saved_models, photo):
+    scene, overlays = flat_scene(40, 72), set()
+    expected = saved_models.first.predictor(scene, "the left dog").mask
+    for code in CODES:
+        photo.write_bytes(turned_photo(scene, code))
+        (answer,) = client.segment(photo.read_bytes(), ["the left dog"])
+        np.testing.assert_array_equal(answer.mask, expected)
+        assert main(words(server, photo, "the left dog")) == 0
+        overlays.add((photo.parent / "overlay.png").read_bytes())
+    assert len(overlays) == 1

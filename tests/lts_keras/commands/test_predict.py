@@ -8,6 +8,7 @@ from lts_keras.commands.predict import predict_to_file
 from lts_keras.config.read import parse_config
 from tests.conftest import run_python
 from tests.small_models import photo_bytes, small_model
+from tests.turned import CODES, KINDS, flat_scene, turned_photo
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +89,21 @@ def test_the_threshold_may_be_another_than_the_presets(shelf, tmp_path, capsys):
     assert predict(shelf, *words, "evaluate.threshold=0.999") == 0
     told = capsys.readouterr().out
     assert "evaluate: {threshold: 0.999}" in told and "box (0, 0, 0, 0), 0.0% of the photo" in told
+
+
+def test_a_scene_stored_in_eight_ways_gives_one_overlay(shelf, tmp_path, capsys):
+    overlays, told = set(), set()
+    for number, (kind, code) in enumerate((kind, code) for kind in KINDS for code in CODES):
+        photo = tmp_path / f"{number}.photo"
+        photo.write_bytes(turned_photo(flat_scene(40, 72), code, kind))
+        predict_to_file(parse_config({}), shelf / "preset", photo, ["the dog"], tmp_path / "overlay.png")
+        overlays.add((tmp_path / "overlay.png").read_bytes())
+        told.add(capsys.readouterr().out)
+    assert len(overlays) == len(told) == 1
+
+
+def test_a_photo_is_checked_before_tensorflow_is_there_also_with_exif(shelf, tmp_path):
+    (tmp_path / "turned.jpg").write_bytes(turned_photo(flat_scene(40, 72), 6, "JPEG"))
+    code = "import sys; from lts_keras.commands import cli; print(cli.main(sys.argv[1:]), 'tensorflow' in sys.modules)"
+    question = ["--preset", shelf / "nowhere", "--image", tmp_path / "turned.jpg", "--expression", "a"]
+    assert run_python("-c", code, "predict", *question).stdout.splitlines()[-1] == "2 False"

@@ -11,6 +11,7 @@ from lts_keras.data.text import Tokenizer
 from lts_keras.export import export_saved_model
 from lts_keras.export.saved_model import find_operators
 from tests.small_models import photo_bytes, small_model
+from tests.turned import CODES, KINDS, flat_scene, turned_photo
 
 EXPRESSIONS = ["the left dog", "Red circle!", "the man’s LEFT", "zzz unheard-of", ""]
 
@@ -215,3 +216,19 @@ def test_two_models_in_one_process_never_share_a_batch(exported, tmp_path):
         thread.join()
     for number, result in results.items():
         np.testing.assert_allclose(result, expected[number % 2], atol=1e-5)
+
+
+def test_a_scene_stored_in_eight_ways_gets_one_answer(exported):
+    scene = flat_scene(40, 72)
+    expected = exported.predictor(scene, "the left dog")
+    assert 0 < expected.mask.mean() < 1
+    photos = [turned_photo(scene, code, kind) for kind in KINDS for code in CODES]
+    served = [ask(exported, [photo], ["the left dog"], "segment_expressions") for photo in photos]
+    together = ask(exported, photos, ["the left dog"] * len(photos))
+    for row, photo in enumerate(photos):
+        np.testing.assert_array_equal(exported.predictor(photo, "the left dog").mask, expected.mask)
+        for answers, place in ((served[row], 0), (together, row)):
+            np.testing.assert_array_equal(decode(answers["mask_png_bytes"][place]) > 0, expected.mask)
+            assert answers["size"][place].tolist() == [40, 72]
+            assert answers["box"][place].tolist() == list(expected.box)
+            assert answers["point"][place].tolist() == list(expected.point)
