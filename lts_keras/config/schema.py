@@ -50,6 +50,18 @@ class WeightsConfig(Section):
     """A `.keras` model with three maps, a Darknet weights file, or `random`."""
     glove: Literal["random"] | Path | None = None
     """A GloVe text file, or `random`."""
+    glove_words: NonNegativeInt = 0
+    """So many words of the file, its commonest first, are known beside those of the train split: they keep its vectors,
+    where each would be the unknown word. 0, the paper's: none."""
+
+    @pydantic.model_validator(mode="after")
+    def _words_of_a_file(self):
+        if self.glove_words and self.glove in (None, "random"):
+            raise ValueError(
+                f"weights.glove_words: {self.glove_words} needs weights.glove, a GloVe text file to take them from. "
+                f"Received: {self.glove or 'null'}"
+            )
+        return self
 
     @pydantic.field_validator("backbone", "glove", mode="before")
     @classmethod

@@ -3,6 +3,7 @@
 from lts_keras.models.refiner import Refiner
 from lts_keras.models.starting_weights import check_given, load_starting_weights
 from lts_keras.models.variants import make_lts
+from lts_keras.models.vocabulary import model_vocabulary
 from lts_keras.utils.imports import import_modules
 
 __all__ = ["build_model", "model_from_config"]
@@ -15,7 +16,7 @@ def model_from_config(config, vocabulary, progress=print):
 
     Args:
         config: `Config`.
-        vocabulary: list of str.
+        vocabulary: list of str, the words of the train split; `weights.glove_words` adds to them.
         progress: function that takes a line of text; told what was loaded and what stays random.
 
     Returns:
@@ -29,7 +30,7 @@ def model_from_config(config, vocabulary, progress=print):
     if config.model.refiner_channels:
         return build_model(config, vocabulary)
     check_given(config)
-    model = build_model(config, vocabulary)
+    model = build_model(config, model_vocabulary(config, vocabulary, progress))
     load_starting_weights(model, config, progress)
     return model
 

@@ -49,9 +49,12 @@ def deciding_values(config, data_dir):
     """
     values = config.model_dump(mode="json")
     weights = {}
-    for name, value in values["weights"].items():
+    for name in ("backbone", "glove"):
+        value = values["weights"][name]
         path = Path(str(value))
         weights[name] = digest(path) if value is not None and path.is_file() else value
+    if values["weights"]["glove_words"]:
+        weights["glove_words"] = values["weights"]["glove_words"]
     return {
         "seed": values["seed"],
         "model": {key: value for key, value in values["model"].items() if key not in ("threshold", "variant")},
