@@ -11,8 +11,10 @@ from rich.table import Table
 from lts_keras.config.schema import AugmentConfig
 from lts_keras.data.checks.strangest import find_strangest, render_strangest
 from lts_keras.data.input.training_dataset import training_dataset
+from lts_keras.data.prepare.folder import data_folder
 from lts_keras.data.text import UNKNOWN, Tokenizer, read_vocabulary
 from lts_keras.evaluation import pictures
+from lts_keras.models.vocabulary import model_vocabulary
 from lts_keras.utils.files import atomic_write
 from lts_keras.weights.glove import read_glove
 
@@ -59,7 +61,7 @@ def show_strangest(config, workdir, output):
     Returns:
         `Path` of the page.
     """
-    found, glove, unknown = find_strangest(Path(workdir) / "data"), config.weights.glove, None
+    found, glove, unknown = find_strangest(data_folder(config, workdir)), config.weights.glove, None
     if glove in (None, "random"):
         print("weights.glove names no file of word vectors: unknown words are not looked for")
     else:
@@ -107,8 +109,10 @@ def draw_samples(config, workdir, output, augment=None, num_samples=_NUM_SAMPLES
     Returns:
         `Path` of the sheet.
     """
-    data_dir = Path(workdir) / "data"
-    tokenizer = Tokenizer(read_vocabulary(data_dir / "vocabulary.txt"), config.model.max_tokens)
+    data_dir = data_folder(config, workdir)
+    tokenizer = Tokenizer(
+        model_vocabulary(config, read_vocabulary(data_dir / "vocabulary.txt")), config.model.max_tokens
+    )
     samples = training_dataset(
         data_dir,
         tokenizer,
