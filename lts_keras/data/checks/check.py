@@ -17,7 +17,7 @@ from lts_keras.data.schema import DataError
 from lts_keras.data.text import build_vocabulary
 from lts_keras.utils.files import atomic_write
 
-__all__ = ["PUBLISHED", "make_report", "raise_if_stopped", "read_report", "validate", "write_report"]
+__all__ = ["PUBLISHED", "make_report", "raise_if_empty", "raise_if_stopped", "read_report", "validate", "write_report"]
 
 PUBLISHED = {
     "refcoco/unc": {
@@ -78,8 +78,7 @@ def make_report(config, plan, parts):
         "thresholds": config.data.check.model_dump(),
     }
     findings = judge.find_all(report, counts, problems, sentences, config.data.check)
-    nothing = [] if vocabulary else ["no split is called train: the vocabulary is empty"]
-    warnings = nothing + judge.warning_lines(findings)
+    warnings = _vocabulary_lines(slices, vocabulary) + judge.warning_lines(findings)
     return report | {"findings": findings, "stops": judge.stop_lines(findings), "warnings": warnings}, vocabulary
 
 
@@ -87,6 +86,13 @@ def _num_read(plan, counted):
     """Objects of all sources; of drawn ones as many as were counted, since they are not known before."""
     numbers = [source.num_objects for source in plan.sources]
     return counted if None in numbers else sum(numbers)
+
+
+def _vocabulary_lines(slices, vocabulary):
+    if vocabulary:
+        return []
+    named = any(_split(name) == TRAIN for name in slices)
+    return ["the vocabulary is empty: " + ("no word of train is left" if named else "no split is called train")]
 
 
 def _read_sentences(slices, vocabulary, max_tokens):
@@ -207,6 +213,15 @@ def raise_if_stopped(report, data_dir):
     if report["stops"]:
         more = f" (and {len(report['stops']) - 1} more)" if len(report["stops"]) > 1 else ""
         raise DataError(f"{report['stops'][0]}{more}; see {Path(data_dir) / 'check' / 'report.html'}")
+
+
+def raise_if_empty(report, data_dir):
+    """Raises `DataError` where no object is left for records, with what left out most of them."""
+    if not report["objects"]["kept"]:
+        found = max(report["left_out"], key=lambda row: row["count"], default={"reason": "none was read", "first": ""})
+        why = f"{found['reason']}: {found['first']}"
+        page = Path(data_dir) / "check" / "report.html"
+        raise DataError(f"data.sources: no photo with a usable object is left; {why}; see {page}")
 
 
 def validate(config, workdir):

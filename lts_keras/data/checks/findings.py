@@ -175,8 +175,8 @@ KINDS = {
     "left_out": Kind(
         "Objects that are left out",
         "These referred objects do not reach the records; the table below says why, with the first of each reason.",
-        "Mend what the table names, or raise data.check.max_left_out where it is meant. Reasons that are meant, and "
-        "those with a limit of their own (unreadable photos, other sizes, empty masks), do not count against it.",
+        "Mend what the table names. data.check.max_left_out is the share that is let pass; what is left out as meant "
+        "does not count against it.",
         "max_left_out",
     ),
     "unaccounted": Kind(

@@ -11,8 +11,6 @@ __all__ = ["find_all", "stop_lines", "warning_lines"]
 _EXAMPLES = 3
 _LIMITED = ("empty_masks", "box_disagreements")
 """Kinds whose share of a slice's objects has a limit."""
-_LIMITED_REASONS = ("unreadable photo", "size mismatch", "empty mask")
-"""Reasons with a limit of their own: who raises that has said how many may go."""
 
 
 @dataclasses.dataclass
@@ -188,12 +186,11 @@ def _left_out(kind, report, counts, noted, limits):
     rows = sorted(by_reason.values(), key=lambda row: (row["meant"], -row["count"], row["reason"]))
     examples = [{"message": f"{row['reason']}: {row['first']}"} for row in rows]
     odd = [row for row in rows if not row["meant"]]
-    limited = [row for row in odd if row["reason"] not in _LIMITED_REASONS]
-    wrong, read, stops = sum(row["count"] for row in limited), report["objects"]["read"], []
+    wrong, read, stops = sum(row["count"] for row in odd), report["objects"]["read"], []
     if wrong > limits.max_left_out * read:
-        reasons = ", ".join(f"{row['count']} {row['reason']}" for row in limited)
+        reasons = ", ".join(f"{row['count']} {row['reason']}" for row in odd)
         limit = f"data.check.max_left_out: {limits.max_left_out:g}"
-        stops = [f"left out: {wrong} of {read} objects, more than {limit}: {reasons}; first: {limited[0]['first']}"]
+        stops = [f"left out: {wrong} of {read} objects, more than {limit}: {reasons}; first: {odd[0]['first']}"]
     lines = [f"{row['count']} {row['reason']}" for row in rows]
     return _Found(report["objects"]["left_out"], lines, stops, examples, WARNS if odd else NOTES)
 

@@ -88,6 +88,7 @@ def prepare(config, workdir, check_only=False, stop=True, write_shards=None, ver
         print(f"prepare: {line}")
     if stop:
         check.raise_if_stopped(report, data_dir)
+    check.raise_if_empty(report, data_dir)
     return data_dir
 
 
@@ -116,7 +117,7 @@ def _prepare(config, plan, data_dir, check_only, stop, write_shards):
         seconds = time.monotonic() - started
         print(f"prepare: shard {len(parts)} of {len(plan.shards)}: {part['file']} ({seconds:.0f} s)", flush=True)
     report, vocabulary = check.make_report(config, plan, [part["statistics"] for part in parts])
-    if check_only or (stop and report["stops"]):
+    if check_only or (stop and report["stops"]) or not report["objects"]["kept"]:
         with atomic_folder(data_dir / "check") as folder:
             check.write_report(folder, report, config, plan)
         if not check_only:
@@ -233,8 +234,6 @@ def _gather(sources, shard, write=None):
 
 
 def _write_manifest(config, plan, staging, parts):
-    if not parts:
-        raise DataError("data.sources: no photo with a usable object is left")
     shards = [{key: value for key, value in part.items() if key not in _OF_PART} for part in parts]
     words = staging / "vocabulary.txt"
     records.write_manifest(
