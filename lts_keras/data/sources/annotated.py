@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from lts_keras.data.orientation import upright_size
 from lts_keras.data.prepare.masks import rasterize
 from lts_keras.data.schema import DataError, Photo, ReferredObject
-from lts_keras.data.sources.base import Entry, Source, describe_photo
+from lts_keras.data.sources.base import Entry, PhotoError, Source, describe_photo
 
 __all__ = ["AnnotatedSource", "Annotation", "Image", "Ref", "is_coco_name", "photo_findings", "size_of_runs"]
 
@@ -19,12 +20,16 @@ _COCO_NAME = re.compile(r"(?:COCO_(?:train|val|test)\d{4}_)?(\d{12})(?:_\d+)?\.j
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Image:
-    """A photo as the annotation file names it; the size (`None` if not told) is what the annotations were made for."""
+    """A photo as the annotation file names it; the size (`None` if not told) is what the annotations were made for.
+
+    `mixed_frames`: the tool that wrote it mixes stored and upright pixels where the two are of different size.
+    """
 
     file_name: str
     height: int | None
     width: int | None
     split: str | None = None
+    mixed_frames: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -147,6 +152,17 @@ class AnnotatedSource(Source):
             return {(image.height, image.width)}
         parts = (self.annotations[one].segmentation for ref in self.refs.get(key, ()) for one in ref.annotations)
         return {size for part in parts if (size := size_of_runs(part))}
+
+    def frame(self, key, height, width, orientation):
+        """See `Source`; annotations that are in neither frame are refused."""
+        image, turned = self.images[key], upright_size(height, width, orientation)
+        if image.mixed_frames and turned != (height, width) == (image.height, image.width):
+            raise PhotoError(
+                "size_mismatches",
+                f"{self.place(key)}: turned by EXIF: Label Studio's COCO export mixes its stored and upright pixels; "
+                "take the JSON export, see docs/labelling-tools.md",
+            )
+        return super().frame(key, height, width, orientation)
 
     def object_digests(self, key, digest):
         """See `Source`."""

@@ -1,5 +1,6 @@
 """COCO's instances file: photos, annotations and classes, every value looked at."""
 
+import dataclasses
 from array import array
 
 from lts_keras.data.schema import DataError
@@ -38,6 +39,8 @@ def read_instances(path, needed=None):
         raise DataError(f"{path}: not COCO's instances layout: expected: an object. Received: {short(content)}")
     names = _read_categories(path, _list(path, content, "categories"))
     images = read_images(path, _list(path, content, "images"))
+    if _mixes_frames(content):
+        images = {key: dataclasses.replace(image, mixed_frames=True) for key, image in images.items()}
     return images, _read_annotations(path, _list(path, content, "annotations"), images, names)
 
 
@@ -55,6 +58,12 @@ def read_images(path, items):
             raise fields.error("file_name", file_name, "the name of a file")
         images[key] = Image(file_name, height, width, split or None)
     return images
+
+
+def _mixes_frames(content):
+    """Whether Label Studio wrote a file: it lists the stored size, and multiplies shares of the upright photo by it."""
+    info = content.get("info")
+    return isinstance(info, dict) and info.get("contributor") == "Label Studio"
 
 
 def _read_categories(path, items):
