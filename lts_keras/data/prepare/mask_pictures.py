@@ -8,11 +8,11 @@ import tensorflow as tf
 from PIL import Image
 
 from lts_keras.config.defaults import MAX_PHOTO_PIXELS
-from lts_keras.data.orientation import read_orientation, upright
+from lts_keras.data.orientation import read_orientation, upright, upright_size
 from lts_keras.data.prepare.mask_values import mask_from_alpha, mask_from_indices, mask_from_values
 from lts_keras.data.schema import DataError
 
-__all__ = ["read_mask"]
+__all__ = ["mask_size", "read_mask"]
 
 _RIGHT = "a mask is a PNG of the photo's size"
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
@@ -78,6 +78,19 @@ def read_mask(content):
     if orientation != 1:
         mask = upright(mask[..., None], orientation).numpy()[..., 0]
     return mask, kind
+
+
+def mask_size(content):
+    """Returns `(height, width)` of what `read_mask` gives, from the header alone, or `None` where that would fail."""
+    if not content.startswith((_PNG, _JPEG)):
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as picture:
+                return upright_size(picture.height, picture.width, read_orientation(content))
+    except Exception:  # Pillow has no common class for damaged headers.
+        return None
 
 
 def _name_format(content):

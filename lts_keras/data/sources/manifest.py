@@ -1,14 +1,12 @@
 """A team's own photos: one JSON object a line, checked against one schema. See docs/own-data.md."""
 
 import hashlib
-import io
 import os
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from lts_keras.data.prepare.mask_pictures import read_mask
+from lts_keras.data.prepare.mask_pictures import mask_size, read_mask
 from lts_keras.data.prepare.masks import rasterize, tight_box
 from lts_keras.data.schema import DataError, Photo, ReferredObject
 from lts_keras.data.sources.annotated import photo_findings
@@ -79,12 +77,8 @@ class ManifestSource(Source):
                 sizes.add(tuple(item.rle.size))
             if item.mask:
                 # What is wrong with a picture is said where it is read.
-                try:
-                    with Image.open(io.BytesIO(self._mask_bytes(item))) as picture:
-                        sizes.add((picture.height, picture.width))
-                except Exception:  # noqa: S112 - Pillow has no common class for damaged headers
-                    continue
-        return sizes
+                sizes.add(mask_size(self._mask_bytes(item)))
+        return sizes - {None}
 
     def object_digests(self, key, digest):
         """See `Source`."""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as np_st
 from PIL import Image, ImageDraw, ImageFilter
 
-from lts_keras.data.prepare.mask_pictures import read_mask
+from lts_keras.data.prepare.mask_pictures import mask_size, read_mask
 from lts_keras.data.schema import DataError
 
 masks = np_st.arrays(bool, np_st.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=24))
@@ -224,8 +224,9 @@ def test_an_orientation_is_applied(kind):
     stored[:8, :8] = 255
     exif = Image.Exif()
     exif[0x0112] = 6
-    mask, _ = read_mask(saved(stored, kind, exif=exif))
-    np.testing.assert_array_equal(mask, np.rot90(stored, -1) > 0)
+    content = saved(stored, kind, exif=exif)
+    np.testing.assert_array_equal(read_mask(content)[0], np.rot90(stored, -1) > 0)
+    assert (mask_size(content), mask_size(saved(stored, kind))) == ((32, 16), (16, 32))
 
 
 def wrong_check_sum(content):
@@ -255,7 +256,7 @@ GREY = np.tile(np.arange(40, dtype="uint8"), (30, 1))
         (lambda: saved(GREY, "JPEG")[:-200], "cut or damaged"),
         (lambda: wrong_check_sum(saved(GREY)), "cut or damaged"),
         (lambda: png(GREY, 0, size=(0, 0)), "cut or damaged"),
-        (lambda: png(GREY, 0, size=(30, 50)), "cut or damaged"),
+        (lambda: png(GREY, 0, size=(50, 30)), "cut or damaged"),
         (lambda: png(GREY, 0, size=(8000, 8000)), "8000 x 8000 pixels, at most 50,000,000"),
         (lambda: png(GREY, 0, size=(12000, 10000)), "far too many pixels"),
         (lambda: png(GREY, 0, size=(2**31 - 1, 2**31 - 1)), "far too many pixels"),
@@ -273,6 +274,7 @@ def test_what_is_no_mask_is_refused_in_one_line(content, words):
     with pytest.raises(DataError, match=words) as caught:
         read_mask(content())
     assert "\n" not in str(caught.value) and "0x" not in str(caught.value)
+    assert mask_size(content()) in (None, (30, 40), (50, 30), (8000, 8000), (12000, 10000))
 
 
 @hypothesis.given(st.data())
