@@ -10,6 +10,7 @@ _WHOLE = 0.95
 """Share of the photo above which a mask says little."""
 _LEAST_BORDER = 0.75
 _LEAST_FILL = 0.25
+_LEAST_SIDE = 4
 
 
 def mask_findings(photo, item):
@@ -21,9 +22,8 @@ def mask_findings(photo, item):
      - `inverted_masks`: the box that came with the mask does not fit it, but fits the pixels outside it (a box of the
        whole photo tells nothing, as what lies outside a mask mostly reaches as far). Or, whatever
        the box, the mask covers more than half of the photo, its four corners and three quarters of its border, and
-       what it leaves out is one compact thing: without an empty row or column in it, and a quarter of its own box at
-       least. Of 3,397 masks of COCO one is like that (a table of 99.6 % of its photo), of the same masks inverted
-       seven in eight are.
+       what it leaves out is one compact thing: four pixels a side and a quarter of its own box at least, without an
+       empty row or column in it. Of 3,397 masks of COCO none is like that, of the same masks inverted nine in ten.
 
     Args:
         photo: `Photo`, of which the size counts.
@@ -74,8 +74,10 @@ def _leaves_one_thing_out(mask):
     left_out = ~mask
     rows, columns = left_out.any(1), left_out.any(0)
     height, width = np.count_nonzero(rows), np.count_nonzero(columns)
-    compact = height and height == np.ptp(np.flatnonzero(rows)) + 1 and width == np.ptp(np.flatnonzero(columns)) + 1
-    return bool(compact) and np.count_nonzero(left_out) >= _LEAST_FILL * height * width
+    if min(height, width) < _LEAST_SIDE:
+        return False
+    whole = height == np.ptp(np.flatnonzero(rows)) + 1 and width == np.ptp(np.flatnonzero(columns)) + 1
+    return whole and np.count_nonzero(left_out) >= _LEAST_FILL * height * width
 
 
 def _text(box):

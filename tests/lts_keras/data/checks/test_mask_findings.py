@@ -68,6 +68,7 @@ def test_an_inverted_mask_is_found_without_a_box():
         rectangle(4, 4, 10, 10) | rectangle(40, 30, 60, 44),  # two things
         rectangle(2, 10, 62, 12) | rectangle(2, 12, 5, 46),  # a thin angle
         rectangle(0, 30, WIDTH, HEIGHT),  # the lower part
+        rectangle(4, 40, 62, 43),  # a gap between an outline and the edge
     ],
 )
 def test_large_masks_around_something_else_are_no_findings(left_out):
