@@ -10,7 +10,7 @@ import markupsafe
 import numpy as np
 
 from lts_keras.data.checks.pictures import draw_object, read_pixels
-from lts_keras.data.checks.statistics import slice_name
+from lts_keras.data.checks.statistics import Statistics, slice_name
 from lts_keras.data.left_out import REASONS
 from lts_keras.data.prepare.read import read_planned
 from lts_keras.data.schema import DataError
@@ -109,8 +109,9 @@ def _pictures(report, plan):
                 photo = read_planned(plan.sources, photos[index])
             except DataError:
                 continue
+            objects = Statistics().add(photo)  # Those that reach the records.
             for name in wanted:
-                item = next((item for item in photo.objects if slice_name(item) == name), None)
+                item = next((item for item in objects if slice_name(item) == name), None)
                 if item and len(found.setdefault(name, [])) < _PER_SLICE:
                     picture = draw_object(read_pixels(photo), item.mask, item.box)
                     found[name].append((picture, sentences_of(item), photo.photo_id))

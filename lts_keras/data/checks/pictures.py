@@ -13,6 +13,8 @@ __all__ = ["draw_object", "read_pixels"]
 _SIZE = 360
 _MARK = (235, 64, 52)
 _BOX = (255, 221, 51)
+_FEW = 9
+"""Pixels; a smaller mask is drawn two pixels wider, as JPEG washes it out."""
 
 
 def read_pixels(photo):
@@ -51,12 +53,19 @@ def _tint(picture, mask):
     small = Image.fromarray(mask.astype("uint8") * 255).resize(picture.size, Image.Resampling.BOX)
     # A mask of a few pixels of a large photo stays to be seen.
     inside = np.asarray(small) > (127 if np.asarray(small).max() > 127 else 0)
-    padded = np.pad(inside, 1)
-    inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    if np.count_nonzero(inside) < _FEW:
+        inside = ~_inner(_inner(~inside))
+    inner = _inner(inside)
     pixels = np.asarray(picture, "float32").copy()
     pixels[inside] = 0.55 * pixels[inside] + 0.45 * np.array(_MARK, "float32")
     pixels[inside & ~inner] = _MARK
     return Image.fromarray(pixels.round().astype("uint8"))
+
+
+def _inner(inside):
+    """Pixels inside, and their four neighbours too; what lies beyond the edge counts as the edge does."""
+    padded = np.pad(inside, 1, "edge")
+    return inside & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
 
 
 def _draw_box(draw, box, sides):

@@ -180,28 +180,30 @@ class _Texts:
 
     def __init__(self):
         self.num_sentences, self.words, self.sentences = 0, collections.Counter(), {}
-        self._waiting, self._counts = [], collections.Counter()
+        self._waiting, self._counts, self._num_objects = [], collections.Counter(), 0
 
     def add(self, expressions):
         """Adds the sentences of one object."""
+        self._num_objects += 1
         self.num_sentences += len(expressions)
-        # One object that has a sentence twice repeats nothing.
-        self._waiting += set(expressions)
+        self._waiting += [(self._num_objects, text) for text in expressions]
         if len(self._waiting) >= _BATCH:
             self.flush()
 
     def flush(self):
         """Counts what was added."""
-        rows = split_words(tf.constant(self._waiting, tf.string))
+        rows = split_words(tf.constant([text for _, text in self._waiting], tf.string))
         words, lengths = rows.values.numpy(), rows.row_lengths().numpy()
-        begin = 0
-        for text, length in zip(self._waiting, lengths, strict=True):
+        begin, of_objects = 0, {}
+        for (number, text), length in zip(self._waiting, lengths, strict=True):
             row = [word.decode() for word in words[begin : begin + length]]
             begin += length
             self.words.update(row)
-            self._counts[" ".join(row)] += 1
+            # One object that has a sentence twice repeats nothing.
+            of_objects[number, " ".join(row)] = None
             for word in row:
                 self.sentences.setdefault(word, text.decode())
+        self._counts.update(sentence for _, sentence in of_objects)
         self._waiting = []
         if len(self._counts) > _MOST_SENTENCES:
             self._counts = collections.Counter({text: count for text, count in self._counts.items() if count > 1})
