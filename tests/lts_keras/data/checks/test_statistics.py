@@ -1,5 +1,4 @@
 import gc
-import io
 import json
 import weakref
 
@@ -7,21 +6,11 @@ import hypothesis
 import numpy as np
 import pytest
 from hypothesis import strategies as st
-from PIL import Image
 
 from lts_keras.data.checks.statistics import OF_OBJECTS, Statistics, add_up
 from lts_keras.data.schema import Photo, ReferredObject
 
 WIDTH, HEIGHT = 64, 48
-
-
-def jpeg(orientation=None):
-    exif = Image.Exif()
-    if orientation:
-        exif[0x112] = orientation
-    buffer = io.BytesIO()
-    Image.new("RGB", (WIDTH, HEIGHT)).save(buffer, "JPEG", exif=exif)
-    return buffer.getvalue()
 
 
 def rectangle(x0, y0, x1, y1):
@@ -35,8 +24,8 @@ def make_item(box=(2.0, 3.0, 12.0, 13.0), mask=None, texts=None, ref_id="1", spl
     return ReferredObject(ref_id, "own", split, texts, mask, box, "cup", **further)
 
 
-def make_photo(*items, photo_id="own:a.jpg", content=b"", **further):
-    return Photo(photo_id, content, HEIGHT, WIDTH, items, **further)
+def make_photo(*items, photo_id="own:a.jpg", **further):
+    return Photo(photo_id, b"", HEIGHT, WIDTH, items, **further)
 
 
 def counts(statistics, kinds=OF_OBJECTS, name="own/train"):
@@ -125,10 +114,9 @@ def test_what_a_reader_found_is_counted_by_object_and_by_photo():
 def test_a_photo_with_an_orientation_is_counted_once_whether_it_is_turned_or_not(applied, kind):
     statistics = Statistics()
     items = make_item(), make_item(ref_id="2")
-    statistics.add(make_photo(*items, content=jpeg(6), orientation=applied, findings=(kind,)))
-    statistics.add(make_photo(*items, content=jpeg(6), orientation=applied))
-    statistics.add(make_photo(*items, content=jpeg()))
-    assert statistics.to_json()["counts"] == {kind: 2}
+    statistics.add(make_photo(*items, orientation=applied, findings=(kind,)))
+    statistics.add(make_photo(*items))
+    assert statistics.to_json()["counts"] == {kind: 1}
 
 
 def test_sentences_are_compared_as_the_model_reads_them():
