@@ -84,6 +84,8 @@ def make_plan(config, fingerprints, previous=()):
         DataError: a source cannot be read, or no photo is left.
     """
     sources = open_sources(config.data)
+    for path in (path for source in sources for path in source.files):
+        fingerprints.digest(path)  # so that a change of it is seen
     photos, problems = _join(sources, fingerprints)
     num_photos = len(photos) + len(problems)
     if not num_photos:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 import shutil
@@ -14,16 +15,16 @@ import tensorflow as tf
 from lts_keras.data.checks import check
 from lts_keras.data.checks.statistics import Statistics
 from lts_keras.data.prepare import records
-from lts_keras.data.prepare.code import record_code, text_code
+from lts_keras.data.prepare.code import check_code, record_code, text_code
 from lts_keras.data.prepare.fingerprints import Fingerprints
 from lts_keras.data.prepare.folder import data_folder, described_data
-from lts_keras.data.prepare.freeze import check_frozen, freeze
+from lts_keras.data.prepare.freeze import FROZEN_FILE, check_frozen, freeze
 from lts_keras.data.prepare.plan import make_plan
 from lts_keras.data.prepare.read import REASON_OF, read_planned
 from lts_keras.data.prepare.shards import PARTS_FOLDER, STOPPED_FILE, part_path, read_previous
 from lts_keras.data.prepare.split_counts import SplitCounts
 from lts_keras.data.schema import DataError
-from lts_keras.data.sources import PhotoError
+from lts_keras.data.sources import PhotoError, source_files
 from lts_keras.data.text import write_vocabulary
 from lts_keras.utils.files import atomic_folder, atomic_write, digest, replace_folder
 from lts_keras.utils.workdir import lock
@@ -71,18 +72,28 @@ def prepare(config, workdir, check_only=False, stop=True, write_shards=None, ver
             data_dir.unlink()  # What was prepared elsewhere stays as it is.
         print("prepare: reads the annotations and the photos' digests", flush=True)
         fingerprints = Fingerprints(Path(workdir) / _FINGERPRINTS, verify)
+        outcome = fingerprints.outcome(_key(config, workdir))
+        if not check_only and _is_done(data_dir, outcome, config, fingerprints):
+            print(f"prepare: no file has changed; {data_dir} is up to date")
+            fingerprints.save(_key(config, workdir), outcome)
+            return _judged(config, data_dir, stop)
         plan = make_plan(config, fingerprints, read_previous(data_dir, config.data.photos_per_shard))
         fingerprints.save()  # A run that is killed does not look at every photo again.
         for line in (line for source in plan.sources for line in source.said):
             print(f"prepare: {line}")
         check_frozen(config.data.freeze, plan, workdir)
-        if not check_only and _is_done(data_dir, plan, config, fingerprints):
+        if not check_only and _is_done(data_dir, plan.digest, config, fingerprints):
             print(f"prepare: {data_dir} is up to date")
         else:
             _prepare(config, plan, data_dir, check_only, stop, write_shards or _write_shards)
-        fingerprints.save()
         if (data_dir / records.MANIFEST_FILE).is_file():
             freeze(config.data.freeze, plan, workdir)
+        fingerprints.save(_key(config, workdir), plan.digest)
+    return _judged(config, data_dir, stop)
+
+
+def _judged(config, data_dir, stop):
+    """Tells what was found in the data; raises `DataError` where that stops the run."""
     report = check.read_report(data_dir)
     for line in report["warnings"]:
         print(f"prepare: {line}")
@@ -248,12 +259,27 @@ def _write_manifest(config, plan, staging, parts):
     )
 
 
-def _is_done(data_dir, plan, config, fingerprints):
+def _key(config, workdir):
+    """Digest of all but the content of the sources' files that decides a plan: equal keys and files, equal plans."""
+    data, frozen = config.data, Path(workdir) / FROZEN_FILE
+    facts = (
+        record_code(),
+        check_code(),
+        data.model_dump(mode="json"),
+        config.model.max_tokens,
+        # A file that appears may take the place of another one.
+        [[str(path) for path in source_files(section, data.root)] for section in data.sources],
+        digest(frozen) if frozen.is_file() else None,
+    )
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _is_done(data_dir, plan_digest, config, fingerprints):
     """Whether the folder holds this plan's data, whole, and judged by these thresholds."""
     try:
-        if records.read_manifest(data_dir).get("plan") != plan.digest:
+        if plan_digest is None or records.read_manifest(data_dir).get("plan") != plan_digest:
             return False
-        records.verify_shards(data_dir, fingerprints.digest)
+        records.verify_shards(data_dir, fingerprints.digest_of_output)
         return check.read_report(data_dir).get("thresholds") == config.data.check.model_dump()
     except DataError:
         return False

@@ -25,6 +25,7 @@ __all__ = [
     "open_source",
     "open_sources",
     "read_source",
+    "source_files",
 ]
 
 _CLASSES = {
@@ -230,6 +231,15 @@ def open_source(config, root):
     """
     module = importlib.import_module(f"lts_keras.data.sources.{config.kind}")
     return getattr(module, _CLASSES[config.kind])(config, root)
+
+
+def source_files(config, root):
+    """Paths that a section names or, by a pattern, finds now, without opening them."""
+    if config.kind == "parquet":
+        return sorted({path for pattern in config.files for path in Path(root).glob(pattern)})
+    if config.kind == "refer":
+        return sorted((Path(root) / config.folder / config.dataset).glob("*"))
+    return []
 
 
 def open_sources(data):

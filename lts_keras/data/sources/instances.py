@@ -137,6 +137,6 @@ def _list(path, content, key):
 def _pack(part):
     try:
         # A Boolean would pass for a number.
-        return part if not isinstance(part, list) or any(isinstance(one, bool) for one in part) else array("d", part)
+        return array("d", part) if isinstance(part, list) and {bool}.isdisjoint(map(type, part)) else part
     except (TypeError, OverflowError):
         return part  # `rasterize` names what is wrong with it, and with which annotation.
