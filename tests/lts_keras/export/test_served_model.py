@@ -23,9 +23,9 @@ OPERATORS = set(
     BroadcastTo CaseFoldUTF8 Cast ConcatV2 Const Conv2D Conv2DBackpropInput Cumsum DecodeImage DecodeJpeg
     DecodePng DecodeRaw DenseBincount DisableCopyOnRead DivNoNan EncodePng EnsureShape Equal ExpandDims
     ExtractJpegShape Fill Floor FloorDiv FloorMod FusedBatchNormV3 GatherV2 Greater GreaterEqual
-    HashTableV2 Identity IdentityN LeakyRelu Less LessEqual LogicalAnd LogicalOr LookupTableFindV2
+    HashTableV2 Identity IdentityN LeakyRelu Less LessEqual LogicalAnd LogicalNot LogicalOr LookupTableFindV2
     LookupTableImportV2 MatMul Max Maximum Mean MergeV2Checkpoints Min Minimum Mul Neg NoOp NormalizeUTF8
-    NotEqual Pack Pad PadV2 Placeholder Prod RaggedTensorToTensor Range ReadVariableOp RealDiv Relu
+    NotEqual Pack Pad PadV2 PartitionedCall Placeholder Prod RaggedTensorToTensor Range ReadVariableOp RealDiv Relu
     Reshape ResizeArea ResizeBicubic ResizeNearestNeighbor RestoreV2 ReverseV2 Round Rsqrt SaveV2
     ScaleAndTranslate Select SelectV2 Shape ShardedFilename Sigmoid Size SpaceToBatchND Split SplitV Squeeze
     StatefulPartitionedCall StatelessIf StatelessWhile StaticRegexFullMatch StaticRegexReplace
