@@ -283,15 +283,15 @@ def test_prepared_data_of_other_sources_is_refused(root, tmp_path):
 def test_records_are_made_again_when_their_code_changes_and_only_then(
     root, tmp_path, monkeypatch, file, old, new, made_again
 ):
-    data_dir = prepare(configuration(root), tmp_path)
-    before = shard_files(data_dir)
     copy = shutil.copytree(code._DATA, tmp_path / "data_package")
-    text = (copy / file).read_text()
-    assert old in text
-    (copy / file).write_text(text.replace(old, new, 1))
     monkeypatch.setattr(code, "_DATA", copy)
     code._digest.cache_clear()
     try:
+        before = shard_files(prepare(configuration(root), tmp_path))
+        text = (copy / file).read_text()
+        assert old in text
+        (copy / file).write_text(text.replace(old, new, 1))
+        code._digest.cache_clear()
         after = shard_files(prepare(configuration(root), tmp_path))
     finally:
         code._digest.cache_clear()
