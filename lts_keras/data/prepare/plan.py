@@ -96,6 +96,9 @@ def make_plan(config, fingerprints, previous=()):
         for photo in photos:
             if photo.photo_id in leaking:
                 photo.without = TRAIN
+                if not photo.splits:  # It will not be read any more; the objects of the others are counted then.
+                    source = sources[photo.parts[0][0]]
+                    source.left_out.add("leak", f"{photo.photo_id}: all its objects", photo.num_objects)
     planned = shards.assign([photo for photo in photos if photo.splits], config.data.photos_per_shard, previous)
     return Plan(
         digest=_digest(config, planned, leaks, problems),

@@ -157,3 +157,21 @@ def test_pictures_of_findings_stand_before_the_tables(tmp_path):
     assert card.count("data:image/jpeg;base64,") == 1
     assert "&lt;b&gt;left&lt;/b&gt; cup" in card and "<b>What to do:</b>" in card
     assert page.index("Objects: 2 read = 2 kept + 0 left out") < page.index("Data sets and splits")
+
+
+def test_objects_of_leaks_are_counted_whether_the_photo_has_others_or_not(tmp_path):
+    train = [ref(1), ref(2, image_id=2), ref(3, image_id=2)]
+    val = [ref(4, image_id=1, split="val"), ref(5, image_id=3, split="val")]
+    section = write(tmp_path, *train, *val)
+    # Photo 2 of train is photo 3 of val under another name; photo 1 is in both.
+    (tmp_path / "photos/3.jpg").write_bytes((tmp_path / "photos/2.jpg").read_bytes())
+    content = json.loads((tmp_path / "refs.json").read_text())
+    content["images"][2] |= {"height": 50, "width": 50}
+    (tmp_path / "refs.json").write_text(json.dumps(content))
+    report, findings = check(tmp_path, section, tmp_path / "work", on_leak="drop")
+    assert report["objects"] == {"read": 5, "kept": 2, "left_out": 3}
+    assert sum(row["count"] for row in report["left_out"] if row["reason"] == "leak") == 3
+    assert "unaccounted" not in findings and findings["leaks"]["count"] == 2
+    page = (tmp_path / "work/data/check/report.html").read_text()
+    card = page[page.index('id="leaks"') : page.index("</section>", page.index('id="leaks"'))]
+    assert card.count("data:image/jpeg;base64,") == 2
