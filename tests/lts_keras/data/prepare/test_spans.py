@@ -16,6 +16,7 @@ from lts_keras.data.prepare.plan import PlannedPhoto
 from lts_keras.data.prepare.prepare import prepare
 from lts_keras.data.schema import DataError
 from lts_keras.data.sources.manifest import ManifestSource
+from tests.conftest import ROOT, run_python
 from tests.lts_keras.data import data_trees
 from tests.lts_keras.data.data_trees import contents
 
@@ -323,3 +324,14 @@ def test_times_within_the_grain_of_the_clock_are_not_trusted(root, tmp_path):
     path.write_bytes(changed.tobytes())
     os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
     assert records.read_manifest(prepare(configuration(root), tmp_path))["plan"] != before
+
+
+def test_the_command_of_the_page(root, tmp_path):
+    (line,) = [line for line in (ROOT / "docs/data.md").read_text().splitlines() if "data.prepared=runs" in line]
+    prepare(configuration(root), tmp_path / "refcoco")
+    (tmp_path / "own.yaml").write_text("data: {sources: [{kind: manifest, name: own, file: own.jsonl}]}")
+    words = line.replace("configs/table5_filters_2.yaml", str(tmp_path / "own.yaml"))
+    words = words.replace("runs/", f"{tmp_path}/").replace("=/data", f"={root}").split()
+    assert words[0] == "lts"
+    done = run_python("-m", "lts_keras.commands.cli", *words[1:])
+    assert done.returncode == 0 and "writes none" in done.stdout, done.stderr
