@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from lts_keras.data.schema import one_line
+
 __all__ = ["REASONS", "LeftOut", "Reason"]
 
 
@@ -67,7 +69,7 @@ class LeftOut:
     def add(self, reason, example, count=1):
         """Counts objects; raises `KeyError` for a reason that is not one of `REASONS`."""
         if REASONS[reason] and count:
-            row = self.rows.setdefault(reason, {"count": 0, "first": example})
+            row = self.rows.setdefault(reason, {"count": 0, "first": one_line(example)})
             row["count"] += count
 
     @property

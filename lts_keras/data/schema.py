@@ -4,11 +4,31 @@ import dataclasses
 
 import numpy as np
 
-__all__ = ["DataError", "Photo", "ReferredObject"]
+__all__ = ["DataError", "Photo", "ReferredObject", "one_line"]
+
+_LONGEST, _HEAD = 590, 400
+
+
+def one_line(text):
+    """A message as one line that every terminal shows, whatever names and ids stand in it.
+
+    Args:
+        text: str.
+
+    Returns:
+        str of fewer than 600 characters: what cannot be printed is written as in Python's source, and of a longer
+        message the middle is left out.
+    """
+    if not text.isprintable():
+        text = "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+    return text if len(text) <= _LONGEST else f"{text[:_HEAD]} ... {text[_HEAD + 5 - _LONGEST :]}"
 
 
 class DataError(ValueError):
     """Data that cannot be used; the message is one line and names the file, what was found and what would be right."""
+
+    def __init__(self, message):
+        super().__init__(one_line(message))
 
 
 @dataclasses.dataclass(frozen=True)

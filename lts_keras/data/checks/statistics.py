@@ -10,6 +10,7 @@ from lts_keras.data.checks.findings import KINDS
 from lts_keras.data.checks.mask_findings import box_fits, mask_findings
 from lts_keras.data.left_out import LeftOut
 from lts_keras.data.prepare.masks import tight_box
+from lts_keras.data.schema import one_line
 from lts_keras.data.text import split_words
 
 __all__ = ["AREA_EDGES", "MOST_PROBLEMS", "NOT_SHOWN", "Statistics", "add_up", "slice_name"]
@@ -75,7 +76,7 @@ class Statistics:
         if self.counts[kind] <= MOST_PROBLEMS:
             place = {} if photo_id is None else {"photo_id": photo_id}
             place |= {} if item is None else {"ref_id": item.ref_id, "slice": slice_name(item)}
-            self.problems.append({"kind": kind, "message": message, **place})
+            self.problems.append({"kind": kind, "message": one_line(message), **place})
 
     def leave_out(self, reason, message, count=1):
         """Counts objects that do not reach the records; `reason` is one of `left_out.REASONS`."""

@@ -50,8 +50,10 @@ def _part(part, height, width):
     if isinstance(part, dict):
         return _runs(part, height, width)
     try:
-        corners = np.asarray(part, "float64").ravel()
-    except (ValueError, TypeError):
+        # A Boolean would pass for a number.
+        is_list = isinstance(part, list | tuple)
+        corners = np.asarray(None if is_list and bool in map(type, part) else part, "float64").ravel()
+    except (ValueError, TypeError, OverflowError):
         corners = np.array([np.nan])
     if len(corners) % 2 or not np.all(np.isfinite(corners)):
         raise DataError(f"a polygon is a list of numbers x0, y0, x1, y1 ... Received: {_short(part)}")
@@ -67,14 +69,19 @@ def _runs(runs, height, width):
     if not isinstance(counts, list | str | bytes) or not isinstance(size, list | tuple) or len(size) != 2:
         raise DataError(f"a run-length dict has `size: [height, width]` and `counts`. Received: {_short(runs)}")
     if list(size) != [height, width]:
-        raise DataError(f"a run-length mask of {size[1]} x {size[0]} stands in a {width} x {height} photo")
+        sides = f"{_short(size[1])} x {_short(size[0])}"
+        raise DataError(f"a run-length mask of {sides} stands in a {width} x {height} photo")
     if isinstance(counts, list):
-        if not all(isinstance(count, int) and count >= 0 for count in counts) or sum(counts) != height * width:
+        # 48.0 is a whole number, as some writers of JSON have it.
+        if float in map(type, counts):
+            counts = [int(count) if type(count) is float and count.is_integer() else count for count in counts]
+        if not all(type(count) is int and count >= 0 for count in counts) or sum(counts) != height * width:
             raise DataError(f"run lengths must add up to the {height * width} pixels of the photo")
-        return coco_mask.frPyObjects({"size": list(size), "counts": counts}, height, width)
-    counts = counts.encode() if isinstance(counts, str) else counts
+        return coco_mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)
+    # What UTF-8 cannot hold is none of its characters either.
+    counts = counts.encode("utf-8", "surrogatepass") if isinstance(counts, str) else counts
     _check_compressed(counts, height * width)
-    return {"size": list(size), "counts": counts}
+    return {"size": [height, width], "counts": counts}
 
 
 def _check_compressed(counts, num_pixels):

@@ -15,6 +15,7 @@ PARTS_FOLDER = "parts"
 """What was counted of each shard, beside the shards."""
 STOPPED_FILE = "manifest.stopped.json"
 """The manifest of data that a stopped run took out of use."""
+_LONGEST_NAME = 100
 _MOST_SMALL = 16
 """Shards of one set of splits that may be less than half full, before they are joined."""
 
@@ -83,7 +84,8 @@ def assign(photos, photos_per_shard, previous=()):
     for photo in photos:
         groups.setdefault(tuple(sorted(photo.splits)), []).append(photo)
     for splits in sorted(groups):
-        name = re.sub(r"[^0-9A-Za-z_+]+", "_", "-".join(splits))
+        # File systems take names of 255 bytes.
+        name = re.sub(r"[^0-9A-Za-z_+]+", "_", "-".join(splits))[:_LONGEST_NAME]
         names[splits] = name if name not in names.values() else f"{name}_{len(names)}"
     found = []
     for splits, group in sorted(groups.items()):

@@ -14,6 +14,7 @@ from PIL import Image
 from lts_keras.data.left_out import LeftOut
 from lts_keras.data.orientation import read_orientation, upright_size
 from lts_keras.data.schema import DataError
+from lts_keras.data.sources.fields import short
 
 __all__ = [
     "Entry",
@@ -202,10 +203,13 @@ class Source(abc.ABC):
         """Words that name a photo in an error: its path, if it has one."""
         return f"{self.name}: photo {key}"
 
-    def split(self, split):
-        """Name of a split after `rename_splits`; `None` where it is dropped."""
-        if not isinstance(split, str) or not split or "/" in split:
-            raise DataError(f"{self.name}: the name of a split is text without a slash. Received: {str(split)[:60]!r}")
+    def split(self, split, where=None):
+        """Name of a split after `rename_splits`, `None` where it is dropped; `where` it stands, for an error."""
+        if not split or "/" in split or split != split.strip() or not split.isprintable():
+            raise DataError(
+                f"{where or self.name}: the name of a split is one line of text, without a slash, and without blanks "
+                f"at its ends. Received: {short(split)}"
+            )
         renamed = self.config.rename_splits.get(split, self.config.rename_splits.get("*", split))
         return None if renamed == "drop" else renamed
 

@@ -1,6 +1,7 @@
 """Plain COCO instances with a refs file, with expressions made up from class, size and place, or with both."""
 
 import dataclasses
+import math
 
 import numpy as np
 from scipy import ndimage
@@ -16,6 +17,7 @@ from lts_keras.data.sources.made_up import is_small, make_up, nouns_of_class
 __all__ = ["CocoSource", "has_several_parts"]
 
 _LARGEST_PART = 2 / 3
+_MOST_PIXELS = 2**28
 
 
 class CocoSource(AnnotatedSource):
@@ -124,12 +126,13 @@ class CocoSource(AnnotatedSource):
     def _wants_made_up(self, split, annotations):
         """Whether expressions are made up for a split; counts the objects where they are not."""
         # Without a refs file every split needs expressions; beside one, they are extra text for some.
-        dropped = self.split(split) is None
-        if not dropped and (not self.config.refs or self.split(split) in self.config.made_up_splits):
+        first = f"{self.files[-1]}: annotation {next(iter(annotations))}"
+        renamed = self.split(split, first)
+        if renamed is not None and (not self.config.refs or renamed in self.config.made_up_splits):
             return True
-        reason = "dropped split" if dropped else "split without made-up sentences"
+        reason = "dropped split" if renamed is None else "split without made-up sentences"
         self.num_objects += len(annotations)
-        self.left_out.add(reason, f"{self.files[-1]}: annotation {next(iter(annotations))}", len(annotations))
+        self.left_out.add(reason, first, len(annotations))
         return False
 
     def _make_up(self, image_id, split, annotations):
@@ -172,7 +175,8 @@ class CocoSource(AnnotatedSource):
                 return annotation
             try:
                 size = size_of_runs(annotation.segmentation) or self._size(annotation.image_id)
-                if has_several_parts(rasterize(annotation.segmentation, *size)):
+                # The size is that of the file: no photo of it may be there, and no memory for it either.
+                if math.prod(size) <= _MOST_PIXELS and has_several_parts(rasterize(annotation.segmentation, *size)):
                     return annotation
             except PhotoError:
                 return annotation  # left out with its photo

@@ -10,6 +10,7 @@ __all__ = ["Fields", "identity", "read_json", "short", "utf8"]
 
 _ID = "a whole number or text"
 _NUMBER = re.compile(r"-?[1-9][0-9]{0,18}|0")
+_LARGEST_SIDE = 2**31 - 1  # that a PNG can have
 _MISSING = object()
 
 
@@ -57,15 +58,13 @@ class Fields:
         self.name = self.identity(key, default)
         return self.name
 
-    def whole(self, key, least=None):
-        """A whole number, at least `least`; 48.0 is one."""
+    def side(self, key):
+        """Height or width of a picture in pixels: a whole number; 48.0 is one."""
         value = self.values.get(key, _MISSING)
-        expected = "a whole number" + ("" if least is None else f" from {least} on")
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
-        if isinstance(value, bool) or not isinstance(value, int) or (least is not None and value < least):
-            raise self.error(key, value, expected)
-        return value
+        whole = int(value) if isinstance(value, float) and value.is_integer() else value
+        if isinstance(whole, bool) or not isinstance(whole, int) or not 1 <= whole <= _LARGEST_SIDE:
+            raise self.error(key, value, f"a whole number of pixels, 1 to {_LARGEST_SIDE}")
+        return whole
 
     def text(self, key, default=_MISSING, filled=False):
         """Text; `filled`: not blank."""
@@ -127,7 +126,8 @@ def identity(value):
             raise ValueError("not an id")
         # "007" is not 7: such text is a name. Digits of other alphabets are none here.
         return int(value) if _NUMBER.fullmatch(value) else value
-    if isinstance(value, float) and not value.is_integer():
+    # Python writes no number of over 4,300 digits as text; that of the largest float has 309.
+    if (isinstance(value, float) and not value.is_integer()) or int(value).bit_length() > 1024:
         raise ValueError("not an id")
     return int(value)
 
@@ -148,7 +148,10 @@ def short(value):
     try:
         text = json.dumps(value)
     except (TypeError, ValueError, RecursionError):
-        text = ascii(value)
+        try:
+            text = ascii(value)
+        except (ValueError, RecursionError):  # a number of thousands of digits
+            text = f"a value of type {type(value).__name__}"
     return text if len(text) <= 60 else text[:57] + "..."
 
 

@@ -7,7 +7,9 @@ from lts_keras.data.schema import DataError
 from lts_keras.data.sources.annotated import Annotation, Image
 from lts_keras.data.sources.fields import Fields, identity, read_json, short
 
-__all__ = ["read_images", "read_instances"]
+__all__ = ["read_images", "read_instances", "segmentation_of"]
+
+_NOT_NEEDED = object()
 
 
 def read_instances(path, needed=None):
@@ -29,7 +31,7 @@ def read_instances(path, needed=None):
         # Every polygon is packed while it is parsed: as Python floats RefCOCO's would take four times the memory.
         if "segmentation" in item and "id" in item:
             if needed is not None and not _is_needed(item["id"], needed):
-                return None
+                return _NOT_NEEDED
             if isinstance(item["segmentation"], list):
                 item["segmentation"] = [_pack(part) for part in item["segmentation"]]
         return item
@@ -52,7 +54,7 @@ def read_images(path, items):
         fields.once(seen)
         # A tool that does not know the size writes `null`; a file without these keys is of another layout.
         unknown = fields.values.get("height", 0) is None and fields.values.get("width", 0) is None
-        height, width = (None, None) if unknown else (fields.whole("height", 1), fields.whole("width", 1))
+        height, width = (None, None) if unknown else (fields.side("height"), fields.side("width"))
         file_name, split = fields.text("file_name", filled=True), fields.text("split", None)
         if "\0" in file_name:
             raise fields.error("file_name", file_name, "the name of a file")
@@ -78,8 +80,8 @@ def _read_categories(path, items):
 def _read_annotations(path, items, images, names):
     annotations, seen, fields = {}, {}, Fields(path, "annotation", "annotations")
     for index, item in enumerate(items):
-        if item is None:
-            continue  # not needed
+        if item is _NOT_NEEDED:
+            continue
         key = fields.at(index, item).own_identity()
         fields.once(seen)
         image_id = fields.identity("image_id")
@@ -88,7 +90,7 @@ def _read_annotations(path, items, images, names):
         box, category = fields.corner_box("bbox"), fields.identity("category_id", None)
         annotations[key] = Annotation(
             image_id,
-            _segmentation(fields),
+            segmentation_of(fields),
             box,
             names.get(category, ""),
             _is_crowd(fields),
@@ -97,8 +99,8 @@ def _read_annotations(path, items, images, names):
     return annotations
 
 
-def _segmentation(fields):
-    """Outlines or run lengths; `None` for a box alone, which tools write as `[]`, `null` or not at all."""
+def segmentation_of(fields):
+    """Outlines or run lengths of an annotation; `None` for a box alone, as tools write by `[]`, `null` or nothing."""
     value = fields.values.get("segmentation")
     if value is None or (isinstance(value, list) and not any(_is_filled(part) for part in value)):
         return None

@@ -113,7 +113,8 @@ class ManifestSource(Source):
         self._places[start] = number
         self._images[start] = self._file.parent / line.image.replace("\\", "/")
         for index, item in enumerate(line.objects):
-            split, where = self.split(item.split or line.split), f"{self._file}: line {number}: object {index}"
+            where = f"{self._file}: line {number}: object {index}"
+            split = self.split(item.split or line.split, where)
             self.num_objects += 1
             if split is None:
                 self.left_out.add("dropped split", f"{where} of split {item.split or line.split}")

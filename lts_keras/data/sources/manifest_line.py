@@ -11,7 +11,8 @@ from lts_keras.data.sources.fields import short, utf8
 
 __all__ = ["ObjectLine", "PhotoLine", "manifest_schema", "parse_line"]
 
-Number = Annotated[float, Field(allow_inf_nan=False)]
+# A side is a 32-bit float in the records.
+Number = Annotated[float, Field(allow_inf_nan=False, ge=-1e9, le=1e9)]
 
 
 def _whole(value):
@@ -37,7 +38,7 @@ class RunLength(_Line):
     """COCO's run-length mask."""
 
     size: Annotated[list[Whole], Field(min_length=2, max_length=2, description="[height, width] of the photo")]
-    counts: Annotated[Text | list[int], Field(description="compressed text, or a list of run lengths")]
+    counts: Annotated[Text | list[Whole], Field(description="compressed text, or a list of run lengths")]
 
 
 class ObjectLine(_Line):

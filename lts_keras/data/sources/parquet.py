@@ -23,9 +23,10 @@ import pyarrow
 import pyarrow.parquet
 
 from lts_keras.data.schema import DataError
-from lts_keras.data.sources.annotated import AnnotatedSource, Annotation, Image, Ref
+from lts_keras.data.sources.annotated import AnnotatedSource, Annotation, Image, Ref, size_of_runs
 from lts_keras.data.sources.base import PhotoError
-from lts_keras.data.sources.fields import Fields
+from lts_keras.data.sources.fields import Fields, short
+from lts_keras.data.sources.instances import segmentation_of
 
 __all__ = ["ParquetSource"]
 
@@ -57,10 +58,7 @@ class ParquetSource(AnnotatedSource):
 
     def place(self, key):
         """See `Source`."""
-        if key in self._rows:
-            path, group, row = self._rows[key]
-            return f"{path}: row {row} of group {group}"
-        return super().place(key)
+        return _row(*self._rows[key]) if key in self._rows else super().place(key)
 
     def origin(self, key):
         """See `Source`."""
@@ -71,20 +69,21 @@ class ParquetSource(AnnotatedSource):
 
     def image_bytes(self, key):
         """Bytes in the file where it has them, else those of the photo's file; see `Source`."""
-        if key not in self._rows:
-            return super().image_bytes(key)
-        path, group, row = self._rows[key]
+        return self._bytes_of(*self._rows[key]) if key in self._rows else super().image_bytes(key)
+
+    def _bytes_of(self, path, group, row):
         if self._group[0] != (path, group):
             # One row group at a time stays in memory: photos are asked for in the order of the file.
             self._group = (None, None)
             try:
                 column = _open(path).read_row_group(group, columns=["image.bytes"]).column("image")
-            except (pyarrow.ArrowException, OSError) as error:
+            except (pyarrow.ArrowException, OSError, KeyError) as error:
                 raise PhotoError("unreadable_photos", f"{path}: damaged: {_line(error)}") from error
             self._group = (path, group), column
-        content = self._group[1][row].as_py()["bytes"]
-        if not content:
-            raise PhotoError("unreadable_photos", f"{self.place(key)}: no bytes of a photo")
+        content = self._group[1][row].as_py()
+        content = content.get("bytes") if isinstance(content, dict) else content
+        if not isinstance(content, bytes) or not content:
+            raise PhotoError("unreadable_photos", f"{_row(path, group, row)}: no bytes of a photo")
         return content
 
     def _read_file(self, path):
@@ -111,14 +110,21 @@ class ParquetSource(AnnotatedSource):
             raise DataError(f"{place[0]}: the file holds no photos; data.sources of {self.name} needs `photos`")
         ref_id, image_id, key = fields.own_identity("ref_id"), fields.identity("image_id"), fields.identity("ann_id")
         info, annotation = (_inner(fields, name) for name in ("raw_image_info", "raw_anns"))
-        size = info.whole("height", 1), info.whole("width", 1)
-        self._keep_image(fields, image_id, Image(info.text("file_name", filled=True), *size))
-        category = _coco_names().get(str(fields.values.get("category_id")), "")
-        found = annotation.values.get("segmentation") or None
-        self._keep(fields, key, Annotation(image_id, found, annotation.corner_box("bbox"), category))
-        texts = [(one or {}).get("sent") for one in fields.items("sentences")]
-        texts = tuple(fields.check_text(f"sentences[{number}].sent", text) for number, text in enumerate(texts))
-        self.add_ref(image_id, Ref(str(ref_id), fields.text("split", filled=True), texts, (key,)))
+        same = ((info, "id", image_id), (annotation, "id", key), (annotation, "image_id", image_id))
+        for inner, name, wanted in same:
+            if inner.identity(name, wanted) != wanted:
+                raise inner.error(name, inner.values[name], f"{short(wanted)}, as in the row's columns")
+        image = Image(info.text("file_name", filled=True), info.side("height"), info.side("width"))
+        self._keep_image(fields, image_id, image)
+        first = self.images[image_id].file_name
+        if image.file_name != first:
+            raise info.error("file_name", image.file_name, f"{short(first)}, as in a row before")
+        category = fields.identity("category_id", None)
+        name = _coco_names().get(str(category), "")
+        findings = () if name or category is None else ("unknown_classes",)
+        box, found = annotation.corner_box("bbox"), segmentation_of(annotation)
+        self._keep(fields, key, Annotation(image_id, found, box, name, findings=findings))
+        self.add_ref(image_id, Ref(str(ref_id), fields.text("split", filled=True), _texts(fields, "sentences"), (key,)))
 
     def _add_objects(self, fields, split, place):
         """One row of the second layout."""
@@ -129,29 +135,30 @@ class ParquetSource(AnnotatedSource):
         ref_id = f"{split}:{fields.own_identity('question_id')}"
         # Question ids are local to a file, and a split may lie in several.
         key = ref_id if ref_id not in self.annotations else f"{ref_id}#{len(self.annotations)}"
-        polygon = fields.values["segmentation"] or []
-        box = _bounds(polygon) if len(polygon) >= 6 else fields.corner_box("bbox")
-        found, crowd = [polygon] if len(polygon) >= 6 else None, bool(fields.values.get("iscrowd"))
-        self._keep(fields, key, Annotation(image_id, found, box, "", crowd))
-        texts = tuple(fields.check_text(f"answer[{number}]", one) for number, one in enumerate(fields.items("answer")))
-        self.add_ref(image_id, Ref(key, split, texts, (key,)))
+        polygon = _polygon(fields)
+        box = _bounds(polygon) if polygon else fields.corner_box("bbox")
+        self._keep(fields, key, Annotation(image_id, [polygon] if polygon else None, box, ""))
+        self.add_ref(image_id, Ref(key, split, _texts(fields, "answer"), (key,)))
 
     def _add_photos(self, fields, split, place):
         """One row of the third layout."""
         image_id, samples = fields.own_identity("image_id"), fields.items("samples")
-        size = samples[0]["mask"]["size"] if samples else (None, None)
-        self._keep_image(fields, image_id, Image(fields.text("file_name", filled=True), *size))
-        self._rows.setdefault(image_id, place)
+        self._keep_photo(fields, image_id, place)
+        self.images.setdefault(image_id, Image(fields.text("file_name", filled=True), None, None))
         inner = Fields(fields.path, "sample", f"{fields.group}[{fields.index}].samples")
         for number, values in enumerate(samples):
             sample_id = inner.at(number, values).own_identity()
             # Ids of samples may be local to their photo.
             key = (image_id, sample_id)
             box, category = inner.corner_box("bbox"), inner.text("category", None) or ""
-            self._keep(inner, key, Annotation(image_id, values["mask"], box, category))
-            texts = enumerate(inner.items("sentences"))
-            texts = tuple(inner.check_text(f"sentences[{place}]", text) for place, text in texts)
-            self.add_ref(image_id, Ref(str(sample_id), split, texts, (key,)))
+            self._keep(inner, key, Annotation(image_id, _mask(inner), box, category))
+            self.add_ref(image_id, Ref(str(sample_id), split, _texts(inner, "sentences"), (key,)))
+
+    def _keep_photo(self, fields, image_id, place):
+        """Keeps where a photo lies; another row may repeat it, as for another split, but with the same bytes."""
+        first = self._rows.setdefault(image_id, place)
+        if first != place and self._bytes_of(*first) != self._bytes_of(*place):
+            raise fields.error("image_id", image_id, f"another id: {_row(*first)} has this one, and another photo")
 
     def _keep(self, fields, key, annotation):
         """Keeps an annotation; several rows may repeat it, but none may change it."""
@@ -169,6 +176,10 @@ class ParquetSource(AnnotatedSource):
                 f"{fields.path}: {fields.group}[{fields.index}]: photo {key} has another size in a row before; "
                 "expected: one photo for one id"
             )
+
+
+def _row(path, group, row):
+    return f"{path}: row {row} of group {group}"
 
 
 def _open(path):
@@ -193,6 +204,34 @@ def _inner(fields, name):
         except (ValueError, RecursionError):
             raise fields.error(name, value, "JSON") from None
     return Fields(fields.path, name, f"{fields.group}[{fields.index}].{name}").at(0, value)
+
+
+def _texts(fields, key):
+    """Sentences: a list of texts, or of objects with `sent`."""
+    found = []
+    for number, one in enumerate(fields.items(key)):
+        name, text = (f"{key}[{number}].sent", one.get("sent")) if isinstance(one, dict) else (f"{key}[{number}]", one)
+        found.append(fields.check_text(name, text))
+    return tuple(found)
+
+
+def _polygon(fields):
+    """One flat outline; `None` for a box alone."""
+    value = fields.values.get("segmentation")
+    if value is None or (isinstance(value, list) and len(value) < 6):
+        return None
+    usable = isinstance(value, list) and len(value) % 2 == 0
+    if not usable or not all(type(side) in (int, float) and -1e9 < side < 1e9 for side in value):
+        raise fields.error("segmentation", value, "one outline: numbers x0, y0, x1, y1 ...")
+    return value
+
+
+def _mask(fields):
+    """Run lengths; `None` for a box alone."""
+    value = fields.values.get("mask")
+    if value is not None and not size_of_runs(value):
+        raise fields.error("mask", value, "run lengths: `size`, [height, width] in pixels, and `counts`")
+    return value
 
 
 def _coco_id(fields, file_name):
