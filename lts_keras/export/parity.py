@@ -32,7 +32,7 @@ def check_saved_model(folder, predictor, samples):
     signatures = tf.saved_model.load(str(folder)).signatures
     report = {"photos": 0, "expressions": 0, "pixels": 0, "ties": 0}
     for image_bytes, expressions in samples:
-        expected = predictor.predict_many(image_bytes, expressions)
+        expected = predictor.answer_many(image_bytes, expressions)
         probabilities = _probabilities(predictor, image_bytes, expressions)
         for name, count in (("segment_expressions", 1), ("serving_default", len(expressions))):
             answers = signatures[name](

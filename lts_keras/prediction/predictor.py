@@ -94,7 +94,10 @@ class Predictor:
         Returns:
             List of `Prediction`, in the order of the expressions.
         """
-        expressions = check_expressions(expressions)
+        return self.answer_many(photo, check_expressions(expressions))
+
+    def answer_many(self, photo, expressions):
+        """As `predict_many`, whatever the expressions: the served graph answers one without a word too."""
         pixels = self.read_pixels(photo)
         masks, priors, size = self.segment(pixels, tf.constant(expressions))
         return [self._prediction(mask, prior, size) for mask, prior in zip(masks, priors, strict=True)]
