@@ -3,6 +3,7 @@
 import functools
 import io
 import re
+import warnings
 from pathlib import Path
 
 import jinja2
@@ -13,7 +14,7 @@ from lts_keras.data.checks.pictures import draw_object, read_pixels
 from lts_keras.data.checks.statistics import Statistics, slice_name
 from lts_keras.data.left_out import REASONS
 from lts_keras.data.prepare.read import read_planned
-from lts_keras.data.schema import DataError
+from lts_keras.data.schema import DataError, one_line
 
 __all__ = ["render_page", "render_template", "sentences_of"]
 
@@ -138,13 +139,22 @@ def _chart(draw, report):
     import matplotlib
 
     figure_class, canvas_class = _plotting()
-    # Ids in the file are drawn at random otherwise, and equal data would give unequal pages.
-    with matplotlib.rc_context({"svg.hashsalt": "lts", "font.size": 9}):
+    # Ids in the file are drawn at random otherwise, and equal data would give unequal pages. Names are written as text,
+    # in the fonts of the browser, which has every alphabet; matplotlib's own has not, and a "$" starts a formula in it.
+    options = {"svg.hashsalt": "lts", "font.size": 9, "svg.fonttype": "none", "text.parse_math": False}
+    with matplotlib.rc_context(options), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
         figure = figure_class(figsize=(5.4, 3.0), layout="constrained")
         draw(figure.subplots(), report)
         text = io.StringIO()
         canvas_class(figure).print_svg(text, metadata={"Date": None, "Creator": None})
     return re.sub(r"^.*?(?=<svg)", "", text.getvalue(), flags=re.DOTALL)
+
+
+def _label(name):
+    """A name that leaves room for the chart."""
+    name = one_line(name)
+    return name if len(name) <= 30 else name[:29] + "…"
 
 
 def _class_bars(axes, report):
@@ -154,7 +164,7 @@ def _class_bars(axes, report):
             counts[name or "(no class)"] = counts.get(name or "(no class)", 0) + count
     names = sorted(counts, key=lambda name: (-counts[name], name))[:30]
     axes.bar(range(len(names)), [counts[name] for name in names], color="#4878a8")
-    axes.set_xticks(range(len(names)), names, rotation=60, ha="right")
+    axes.set_xticks(range(len(names)), [_label(name) for name in names], rotation=60, ha="right")
     axes.set(ylabel="objects", title=f"Classes ({len(names)} of {len(counts)})")
 
 
@@ -166,7 +176,7 @@ def _area_bars(axes, report):
     width = 0.8 / max(len(shown), 1)
     for number, (name, one) in enumerate(shown.items()):
         share = 100 * np.array(one["areas"]) / max(sum(one["areas"]), 1)
-        axes.bar(places + (number - (len(shown) - 1) / 2) * width, share, width, label=name)
+        axes.bar(places + (number - (len(shown) - 1) / 2) * width, share, width, label=_label(name))
     axes.set_xticks(places, labels, fontsize=7.5)
     axes.set(ylabel="objects (%)", title="Size of the objects, as a share of the photo's area")
     if shown:

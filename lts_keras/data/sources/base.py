@@ -36,6 +36,7 @@ _CLASSES = {
     "parquet": "ParquetSource",
     "manifest": "ManifestSource",
 }
+_LONGEST_SPLIT = 100
 
 
 class PhotoError(DataError):
@@ -205,10 +206,11 @@ class Source(abc.ABC):
 
     def split(self, split, where=None):
         """Name of a split after `rename_splits`, `None` where it is dropped; `where` it stands, for an error."""
-        if not split or "/" in split or split != split.strip() or not split.isprintable():
+        wrong = not split or "/" in split or split != split.strip() or not split.isprintable()
+        if wrong or len(split) > _LONGEST_SPLIT:
             raise DataError(
-                f"{where or self.name}: the name of a split is one line of text, without a slash, and without blanks "
-                f"at its ends. Received: {short(split)}"
+                f"{where or self.name}: the name of a split is one line of at most {_LONGEST_SPLIT} characters, "
+                f"without a slash, and without blanks at its ends. Received: {short(split)}"
             )
         renamed = self.config.rename_splits.get(split, self.config.rename_splits.get("*", split))
         return None if renamed == "drop" else renamed
