@@ -114,7 +114,10 @@ def _why_none(sources):
     """Words on what was left out, for data of which nothing is left."""
     rows = [(reason, row) for source in sources for reason, row in source.left_out.rows.items()]
     words = "; ".join(f"{row['count']} left out: {reason} (first: {row['first']})" for reason, row in rows)
-    return f": {words}" if words else ""
+    if words:
+        return f": {words}"
+    files = ", ".join(str(path) for source in sources for path in source.files)
+    return f": nothing refers to a photo in {files}" if files else ""
 
 
 def _join(sources, fingerprints):
