@@ -12,6 +12,7 @@ from lts_keras.config.schema import AugmentConfig
 from lts_keras.data.checks.strangest import find_strangest, render_strangest
 from lts_keras.data.input.training_dataset import training_dataset
 from lts_keras.data.prepare.folder import data_folder
+from lts_keras.data.schema import one_line
 from lts_keras.data.text import UNKNOWN, Tokenizer, read_vocabulary
 from lts_keras.evaluation import pictures
 from lts_keras.models.vocabulary import model_vocabulary
@@ -84,7 +85,7 @@ def _strangest_table(found, unknown):
         ("largest mask", "largest", "{:.1%} of the photo"),
     ):
         for one in getattr(found, kind)[:_PRINTED]:
-            table.add_row(title, text.format(one.value), f"{one.photo_id}: ref {one.ref_id} of {one.slice}")
+            table.add_row(title, text.format(one.value), one_line(f"{one.photo_id}: ref {one.ref_id} of {one.slice}"))
     for sentence, count in found.repeated[:_PRINTED]:
         table.add_row("repeated sentence", f"{count} objects", _short(sentence))
     for word, count, sentence in (unknown or [])[:_PRINTED]:
@@ -93,6 +94,7 @@ def _strangest_table(found, unknown):
 
 
 def _short(text):
+    text = one_line(text)
     return text if len(text) <= 60 else text[:59] + "…"
 
 

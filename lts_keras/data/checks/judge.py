@@ -5,6 +5,7 @@ import dataclasses
 
 from lts_keras.data.checks.findings import KINDS, NOTES, STOPS, WARNS, sort_findings
 from lts_keras.data.checks.statistics import OF_OBJECTS
+from lts_keras.data.schema import one_line
 
 __all__ = ["find_all", "stop_lines", "warning_lines"]
 
@@ -57,12 +58,12 @@ def find_all(report, counts, problems, sentences, limits):
 
 def stop_lines(findings):
     """One line for every limit that is passed."""
-    return [line for finding in findings for line in finding["stops"]]
+    return [one_line(line) for finding in findings for line in finding["stops"]]
 
 
 def warning_lines(findings):
     """One line for every finding that does not stop."""
-    return [_warning(finding) for finding in findings if not finding["stops"]]
+    return [one_line(_warning(finding)) for finding in findings if not finding["stops"]]
 
 
 def _finding(kind, found, limits):

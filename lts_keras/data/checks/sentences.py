@@ -5,6 +5,7 @@ import dataclasses
 
 import tensorflow as tf
 
+from lts_keras.data.schema import one_line
 from lts_keras.data.text import split_words
 
 __all__ = ["Sentences", "read_sentences"]
@@ -88,4 +89,4 @@ def _keep(examples, name, owner, words):
     photo_id, ref_id = owner
     if len(examples) < _EXAMPLES and all(example["photo_id"] != photo_id for example in examples):
         message = f"{photo_id}: ref {ref_id} of {name}: {words}"
-        examples.append({"photo_id": photo_id, "ref_id": ref_id, "slice": name, "message": message})
+        examples.append({"photo_id": photo_id, "ref_id": ref_id, "slice": name, "message": one_line(message)})
