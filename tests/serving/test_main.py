@@ -36,6 +36,7 @@ def test_predict_writes_the_overlay_and_says_what_it_found(server, photo, capsys
     ("expression", "content", "line"),
     [
         ("  ", None, "an expression must not be empty"),
+        ("?!", None, "an expression must have a word in it"),
         ("x", b"junk", "no JPEG or PNG photo that can be read"),
         ("x", photo_bytes()[:300], "no JPEG or PNG photo that can be read"),
         ("x", photo_bytes(400, 400), "refused by the server: the photo must have 1 to 100000 pixels"),
