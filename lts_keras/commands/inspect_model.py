@@ -8,6 +8,7 @@ from rich.table import Table
 
 from lts_keras.commands.inspect_data import inspect_data
 from lts_keras.config.errors import ConfigError
+from lts_keras.data.prepare.folder import data_folder
 from lts_keras.data.text import read_vocabulary
 from lts_keras.layers.darknet import NUM_BACKBONE_CONVOLUTIONS, convolutions
 from lts_keras.models.backbones import STRIDES, backbone_channels, make_backbone
@@ -41,7 +42,7 @@ def inspect_model(config, workdir=None):
     Raises:
         WeightsError, ConfigError: as `model_from_config`.
     """
-    vocabulary, weights = _vocabulary(workdir), config.weights
+    vocabulary, weights = _vocabulary(config, workdir), config.weights
     glove = weights.glove if weights.glove and vocabulary is not None else "random"
     given = weights.model_copy(update={"backbone": weights.backbone or "random", "glove": glove})
     config = config.model_copy(update={"weights": given})
@@ -57,7 +58,7 @@ def inspect_weights(config, workdir=None):
 def inspect_glove(config, workdir=None):
     """Prints how much of the vocabulary in `workdir` the file `weights.glove` covers; see above."""
     path = _required(config.weights.glove, "weights.glove")
-    _print(glove_table(path, _vocabulary(workdir), dim=config.model.embedding_dim))
+    _print(glove_table(path, _vocabulary(config, workdir), dim=config.model.embedding_dim))
 
 
 def count_parameters(layer):
@@ -171,8 +172,8 @@ def _add_counts(table, name, layer):
     table.add_row(name, type(layer).__name__, f"{total:,}", f"{trainable:,}", f"{total - trainable:,}")
 
 
-def _vocabulary(workdir):
-    path = Path(workdir) / "data" / "vocabulary.txt" if workdir else None
+def _vocabulary(config, workdir):
+    path = data_folder(config, workdir) / "vocabulary.txt" if workdir else None
     return read_vocabulary(path) if path and path.is_file() else None
 
 

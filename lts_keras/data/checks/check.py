@@ -12,6 +12,7 @@ from lts_keras.data.checks.sentences import read_sentences
 from lts_keras.data.checks.statistics import AREA_EDGES, MOST_PROBLEMS, NOT_SHOWN, add_up
 from lts_keras.data.left_out import REASONS
 from lts_keras.data.prepare import records
+from lts_keras.data.prepare.folder import data_folder
 from lts_keras.data.prepare.plan import TRAIN
 from lts_keras.data.schema import DataError
 from lts_keras.data.text import build_vocabulary
@@ -237,7 +238,7 @@ def validate(config, workdir):
     Raises:
         DataError: a file is not as it was written, or a finding is beyond its threshold.
     """
-    data_dir = Path(workdir) / "data"
+    data_dir = data_folder(config, workdir)
     report = read_report(data_dir)
     raise_if_stopped(report, data_dir)
     records.verify_shards(data_dir)
