@@ -86,7 +86,8 @@ def _different(examples):
     """The first examples, those of further photos before further ones of a photo."""
     first = {example.get("photo_id", example["message"]): example for example in reversed(examples)}
     chosen = [example for example in examples if first[example.get("photo_id", example["message"])] is example]
-    return (chosen + [example for example in examples if example not in chosen])[:_EXAMPLES]
+    chosen = (chosen + [example for example in examples if example not in chosen])[:_EXAMPLES]
+    return [example | {"message": one_line(example["message"])} for example in chosen]
 
 
 def _warning(finding):
