@@ -84,9 +84,14 @@ def _finding(kind, found, limits):
 
 def _different(examples):
     """The first examples, those of further photos before further ones of a photo."""
-    first = {example.get("photo_id", example["message"]): example for example in reversed(examples)}
-    chosen = [example for example in examples if first[example.get("photo_id", example["message"])] is example]
-    chosen = (chosen + [example for example in examples if example not in chosen])[:_EXAMPLES]
+    first, others = {}, []
+    for example in examples:
+        place = example.get("photo_id", example["message"])
+        if place in first:
+            others.append(example)
+        else:
+            first[place] = example
+    chosen = [*first.values(), *others][:_EXAMPLES]
     return [example | {"message": one_line(example["message"])} for example in chosen]
 
 
