@@ -8,7 +8,7 @@ from lts_keras.commands.predict import predict_to_file
 from lts_keras.config.read import parse_config
 from tests.conftest import run_python
 from tests.small_models import photo_bytes, small_model
-from tests.turned import CODES, KINDS, flat_scene, turned_photo
+from tests.turned import flat_scene, turned_photo
 
 
 @pytest.fixture(scope="module")
@@ -91,14 +91,16 @@ def test_the_threshold_may_be_another_than_the_presets(shelf, tmp_path, capsys):
     assert "evaluate: {threshold: 0.999}" in told and "box (0, 0, 0, 0), 0.0% of the photo" in told
 
 
-def test_a_scene_stored_in_eight_ways_gives_one_overlay(shelf, tmp_path, capsys):
+def test_a_scene_stored_in_several_ways_gives_one_overlay(shelf, tmp_path, capfd):
     overlays, told = set(), set()
-    for number, (kind, code) in enumerate((kind, code) for kind in KINDS for code in CODES):
-        photo = tmp_path / f"{number}.photo"
+    for kind, code in (("PNG", 1), ("PNG", 6), ("JPEG", 7)):
+        photo = tmp_path / f"{code}.photo"
         photo.write_bytes(turned_photo(flat_scene(40, 72), code, kind))
         predict_to_file(parse_config({}), shelf / "preset", photo, ["the dog"], tmp_path / "overlay.png")
         overlays.add((tmp_path / "overlay.png").read_bytes())
-        told.add(capsys.readouterr().out)
+        printed, complaints = capfd.readouterr()
+        assert "oneDNN supports" not in complaints, "a transposition of bytes makes it write that"
+        told.add(printed)
     assert len(overlays) == len(told) == 1
 
 

@@ -14,9 +14,12 @@ from lts_keras.config.schema import Config
 from lts_keras.data.prepare.masks import decode_mask
 from lts_keras.data.prepare.prepare import prepare
 from lts_keras.data.prepare.records import find_shards, parse_record, read_records
+from lts_keras.data.schema import Photo, ReferredObject
 from lts_keras.data.text import read_vocabulary
 from lts_keras.evaluation import report
 from lts_keras.evaluation.scores import Scores
+from tests.lts_keras.data.photos import write_photos
+from tests.turned import flat_scene, turned_photo
 
 SCENES = {"kind": "scenes", "num_photos": {"train": 4, "val": 4, "testA": 2}, "photo_size": [48, 64]}
 
@@ -161,3 +164,23 @@ def test_the_text_table_lines_up_and_leaves_parts_of_splits_out():
     lines = table.splitlines()
     assert len(lines) == 3 and len({len(line) for line in lines}) == 1
     assert "0.500 [0.40, 0.60]" in lines[1] and "small" not in table and " - " in lines[2]
+
+
+def test_pictures_lie_in_the_frame_of_the_record(evaluated, tmp_path, monkeypatch):
+    content, photos, wanted, sizes = turned_photo(flat_scene(40, 72), 6), [], [], []
+    for name, orientation, size in (("upright", 6, (40, 72)), ("stored", 1, (72, 40))):
+        mask = np.zeros(size, bool)
+        mask[:9, :5] = True
+        item = ReferredObject(name, "own", "val", ("the dog",), mask, None)
+        photos.append(Photo(name, content, *size, (item,), orientation))
+        encoded = coco_mask.encode(np.asfortranarray(mask, "uint8"))
+        answer = {"dataset": "own", "ref_id": name, "expression": "the dog", "split": "val", "image_id": name}
+        answer |= {"point": [3, 8], "segmentation": {"size": encoded["size"], "counts": encoded["counts"].decode()}}
+        wanted.append(answer)
+    (tmp_path / "data").mkdir()
+    write_photos(tmp_path / "data", photos)
+    (tmp_path / "train").symlink_to(evaluated[1] / "train")
+    monkeypatch.setattr(report, "_embed", lambda picture: sizes.append(picture.shape[:2]))
+    for titled in report._pictures(wanted, evaluated[0], tmp_path):
+        assert [title for title, _ in titled] == ["photo", "prior", "mask", "truth"]
+    assert sizes == [(40, 72)] * 4 + [(72, 40)] * 4
