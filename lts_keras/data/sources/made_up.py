@@ -43,7 +43,7 @@ def make_up(annotations, height, width, further_nouns=None, most=16):
     """Makes expressions for the objects of one photo.
 
     An expression is kept where no other object that its noun can name fits it: small objects and those with a box alone
-    count too, and an object of an unknown class could have any name. Nouns of a class that has a crowd region in the
+    count too, and an object of an unknown class could have any name; a crowd of one leaves no sentence. Nouns of a class that has a crowd region in the
     photo are not used. Nouns are in the words of the model's vocabulary, by which they are compared.
 
     Args:
@@ -58,6 +58,8 @@ def make_up(annotations, height, width, further_nouns=None, most=16):
     nouns = {key: nouns_of_class(item.category, further_nouns) for key, item in annotations.items()}
     boxes = {key: np.array(item.box) / (width, height, width, height) for key, item in annotations.items()}
     crowded = {noun for key, item in annotations.items() if item.crowd for noun in nouns[key]}
+    if any(item.crowd and not nouns[key] for key, item in annotations.items()):
+        return {}  # Several objects that could be anything.
     alone = {key: item for key, item in annotations.items() if not item.crowd}
     found = {key: [] for key in alone if _area(boxes[key]) >= _MIN_AREA and nouns[key]}
     one_class = len(set(nouns.values())) == 1 and not crowded
