@@ -43,8 +43,9 @@ def make_up(annotations, height, width, further_nouns=None, most=16):
     """Makes expressions for the objects of one photo.
 
     An expression is kept where no other object that its noun can name fits it: small objects and those with a box alone
-    count too, and an object of an unknown class could have any name; a crowd of one leaves no sentence. Nouns of a class that has a crowd region in the
-    photo are not used. Nouns are in the words of the model's vocabulary, by which they are compared.
+    count too, and an object of an unknown class could have any name; a crowd of one leaves no sentence. Nouns of a
+    class that has a crowd region in the photo are not used. Nouns are in the words of the model's vocabulary, by which
+    they are compared.
 
     Args:
         annotations: dict of `Annotation` by id, all of the photo.

@@ -40,7 +40,7 @@ LEFT, RIGHT = (0, 40, 20, 60), (60, 40, 90, 60)
         ("3", "3"),
         ("", None),
         ("???", None),
-        ("\U0001f600", None),
+        ("\U0001f600", "\U0001f600"),
     ],
 )
 def test_class_names_are_made_into_the_models_words(name, noun):
