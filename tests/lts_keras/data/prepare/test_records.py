@@ -35,7 +35,8 @@ def photos(draw):
                 category=draw(words),
             )
         )
-    return Photo(draw(words), draw(st.binary(max_size=50)), height, width, tuple(objects))
+    orientation = draw(st.integers(1, 8))
+    return Photo(draw(words), draw(st.binary(max_size=50)), height, width, tuple(objects), orientation)
 
 
 @hypothesis.given(photos())
@@ -45,6 +46,7 @@ def test_a_record_gives_the_photo_back(photo):
     assert parsed["photo_id"].numpy().decode() == photo.photo_id
     assert parsed["image_bytes"].numpy() == photo.image_bytes
     assert (int(parsed["height"]), int(parsed["width"])) == (photo.height, photo.width)
+    assert int(parsed["orientation"]) == photo.orientation
     for name in ("ref_id", "dataset", "split", "category"):
         assert [value.decode() for value in parsed[name].numpy()] == [getattr(item, name) for item in photo.objects]
     texts = [[text.decode() for text in row] for row in parsed["expressions"].to_list()]
