@@ -1,5 +1,6 @@
 """The page of the data report: one HTML file with everything in it, pictures too."""
 
+import contextlib
 import functools
 import io
 import re
@@ -9,18 +10,23 @@ from pathlib import Path
 import jinja2
 import markupsafe
 import numpy as np
+import tensorflow as tf
 
 from lts_keras.data.checks.pictures import draw_object, read_pixels
 from lts_keras.data.checks.statistics import Statistics, slice_name
+from lts_keras.data.input.geometry import decode_image
 from lts_keras.data.left_out import REASONS
 from lts_keras.data.prepare.read import read_planned
 from lts_keras.data.schema import DataError, one_line
+from lts_keras.data.sources.base import describe_photo
 
 __all__ = ["render_page", "render_template", "sentences_of"]
 
 _PER_SLICE = 4
 """Pictures of one data set and split."""
 _MOST_SLICES = 16
+_MOST_PIXELS = 50_000_000
+"""Of a photo that was refused: nothing else has decoded it yet."""
 _CAPTION = 160
 """Characters under a picture."""
 
@@ -72,10 +78,29 @@ def sentences_of(item):
 def _examples(report, plan):
     """Dict, kind of finding -> list of (data URI or `None`, sentences, message)."""
     photos = {photo.photo_id: photo for shard in plan.shards for photo in shard.photos}
-    return {
-        finding["kind"]: [_example(example, photos, plan.sources) for example in finding["examples"]]
-        for finding in report["findings"]
-    }
+    shown = {}
+    for finding in report["findings"]:
+        draw = _refused if finding["kind"] == "size_mismatches" else _example
+        shown[finding["kind"]] = [draw(example, photos, plan.sources) for example in finding["examples"]]
+    return shown
+
+
+def _refused(example, photos, sources):
+    """The photo alone, as it is shown: its annotations do not fit it."""
+    found = [
+        (not example["message"].startswith(source.place(entry.key)), number, entry.key)
+        for number, source in enumerate(sources)
+        for entry in source.entries()
+        if entry.photo_id == example.get("photo_id")
+    ]
+    picture = None
+    with contextlib.suppress(DataError, tf.errors.InvalidArgumentError, tf.errors.UnknownError):
+        for _, number, key in sorted(found, key=lambda one: one[:2])[:1]:
+            content = sources[number].image_bytes(key)
+            height, width, _ = describe_photo(content, "")
+            if height * width <= _MOST_PIXELS:
+                picture = draw_object(decode_image(content).numpy())
+    return picture, "", example["message"]
 
 
 def _example(example, photos, sources):

@@ -1,7 +1,13 @@
 import json
 
+import pytest
+
+from lts_keras.data.prepare.prepare import prepare
+from lts_keras.data.schema import DataError
 from tests.lts_keras.data import data_trees
 from tests.lts_keras.data.prepared import objects
+
+REFUSED = ("size_mismatches", "unreadable_photos")
 
 
 def test_classes_of_any_name_stand_on_the_page(tmp_path):
@@ -18,3 +24,17 @@ def test_classes_of_any_name_stand_on_the_page(tmp_path):
     assert "</svg><script>" not in page
     for name in plain:
         assert f">{name}</text>" in page
+
+
+def test_a_photo_of_another_size_is_shown_and_one_that_cannot_be_read_is_named(tmp_path):
+    section = data_trees.write_refer(tmp_path / "tree")
+    photos = tmp_path / "tree/photos"
+    (photos / "000000000001.jpg").write_bytes(data_trees.jpeg(2))
+    (photos / "000000000003.jpg").write_bytes(b"no photo")
+    with pytest.raises(DataError, match="unreadable photos: 1 of 4"):
+        prepare(data_trees.config(tmp_path / "tree", section), tmp_path / "work")
+    page = (tmp_path / "work/data/check/report.html").read_text()
+    cards = {kind: page[page.index(f'id="{kind}"') :].split("</section>")[0] for kind in REFUSED}
+    assert [card.count("data:image/jpeg;base64,") for card in cards.values()] == [1, 0]
+    assert "the annotations are for 60 x 40 pixels. Received: 50 x 50" in cards["size_mismatches"]
+    assert "000000000003.jpg: not a readable JPEG or PNG" in cards["unreadable_photos"]
