@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 
 from lts_keras.data.input.geometry import decode_image
 from lts_keras.data.orientation import exif_orientation, read_orientation, upright, upright_size
-from tests.turned import CODES, KINDS, flat_scene, turned_photo
+from tests.turned import CODES, KINDS, flat_scene, stored, turned_photo
 
 SCENE = np.random.default_rng(3).integers(0, 256, (5, 7, 3), "uint8")
 # Tag 0x0112 says 6, in both byte orders, written out.
@@ -74,6 +74,13 @@ def test_pixels_are_turned_by_number_or_tensor(code):
     for orientation in (code, tf.constant(code, tf.int64), np.int64(code)):
         np.testing.assert_array_equal(upright(pixels, orientation), expected)
     assert upright_size(*pixels.shape[:2], code) == expected.shape[:2]
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (1, 6, 3), (6, 1, 3), (3, 2, 1)])
+def test_narrow_pictures_are_turned_too(shape):
+    pixels = np.arange(np.prod(shape), dtype="uint8").reshape(shape)
+    for code in CODES:
+        np.testing.assert_array_equal(upright(stored(pixels, code), code), pixels)
 
 
 # Kind, bytes of one value.
