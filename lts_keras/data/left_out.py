@@ -45,7 +45,10 @@ REASONS = {
         "nothing; where each is one object, say `crowd_flags: objects`",
         meant=True,
     ),
-    "unknown class": Reason("its class is not in the file: no sentence can be made up for it", "list its category"),
+    "unknown class": Reason(
+        "its class is not in the file, or its name has no word: no sentence can be made up for it",
+        "list its category, by a name in words",
+    ),
     "small object": Reason(
         "smaller than a hundredth of the photo: no sentence is made up for it", "nothing; write refs for it", meant=True
     ),

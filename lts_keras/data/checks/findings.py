@@ -51,6 +51,12 @@ KINDS = {
         "them (right where splits are meant to share photos).",
         "on_leak",
     ),
+    "same_photos": Kind(
+        "Photos that stand in a split several times",
+        "The same bytes under another name or in another file make a record of their own. Such a photo counts more, "
+        "and sentences that are made up for one file know nothing of the objects in the other.",
+        "Nothing, where that is meant; else remove the copies, or join the files.",
+    ),
     "duplicate_ref_ids": Kind(
         "Ref ids that stand twice in one data set",
         "Predictions are kept by ref id, so those of the two objects could not be told apart.",

@@ -7,7 +7,7 @@ import json
 
 from lts_keras.data.prepare import shards
 from lts_keras.data.prepare.code import check_code
-from lts_keras.data.prepare.read import REASON_OF
+from lts_keras.data.prepare.read import REASON_OF, look_alike
 from lts_keras.data.prepare.shards import PlannedShard
 from lts_keras.data.schema import DataError
 from lts_keras.data.sources import PhotoError, open_sources
@@ -57,7 +57,7 @@ class Plan:
         sources: open sources.
         shards: tuple of `PlannedShard`.
         leaks: list of dicts `photo_id`, `same_as`, `by` ("id" or "content") for photos of train that are held out too.
-        problems: list of dicts `kind`, `message`, `photo_id`, of photos that could not be read.
+        problems: list of dicts `kind`, `message`, `photo_id`, of photos that could not be read, or are there twice.
         num_photos: photos of all sources, the unreadable ones included.
     """
 
@@ -99,6 +99,7 @@ def make_plan(config, fingerprints, previous=()):
                 if not photo.splits:  # It will not be read any more; the objects of the others are counted then.
                     source = sources[photo.parts[0][0]]
                     source.left_out.add("leak", f"{photo.photo_id}: all its objects", photo.num_objects)
+    problems += _twice(photos)
     planned = shards.assign([photo for photo in photos if photo.splits], config.data.photos_per_shard, previous)
     return Plan(
         digest=_digest(config, planned, leaks, problems),
@@ -124,7 +125,8 @@ def _join(sources, fingerprints):
     """Photos of all sources by id. The same id with other pixels is a photo of its own.
 
     A photo of COCO has one id in every data set. Copies of it in the same frame share one record (some are compressed
-    anew); a copy in another one cannot, as its masks do not fit: its size is added to its id.
+    anew); a copy in another one cannot, as its masks do not fit: its size is added to its id. Nor can what says to be a
+    photo of COCO, and is another one.
     """
     found, problems = {}, []
     for index, source in enumerate(sources):
@@ -142,6 +144,8 @@ def _join(sources, fingerprints):
             else:
                 same = content[:8] if frame.orientation == orientation else f"{content[:8]}-{frame.orientation}"
             copies = found.setdefault(entry.photo_id, {})
+            if same in copies and copies[same].digest != content and not _is_copy(sources, copies[same], source, entry):
+                same = f"{same}-{content[:8]}"
             photo_id = entry.photo_id if not copies or same in copies else f"{entry.photo_id}@{same}"
             photo = copies.setdefault(same, PlannedPhoto(photo_id, content, frame.orientation, [], {}))
             photo.parts.append((index, entry.key))
@@ -150,6 +154,12 @@ def _join(sources, fingerprints):
             for split, digest in source.object_digests(entry.key, fingerprints.digest).items():
                 photo.object_digests.setdefault(split, []).append(digest)
     return [photo for copies in found.values() for photo in copies.values()], problems
+
+
+def _is_copy(sources, planned, source, entry):
+    """Whether a photo shows what a planned one of the same size shows: its bytes alone are others."""
+    index, key = planned.parts[0]
+    return look_alike(sources[index].image_bytes(key), source.image_bytes(entry.key))
 
 
 def _find_leaks(photos):
@@ -167,6 +177,20 @@ def _find_leaks(photos):
                 by = "id" if by_id else "content"
                 leaks.append({"photo_id": photo.photo_id, "same_as": by_id or by_content, "by": by})
     return leaks
+
+
+def _twice(photos):
+    """Findings on photos of equal bytes in one split, which are a record each."""
+    first, found = {}, []
+    for photo in photos:
+        of_splits = [(photo.digest, split) for split in sorted(photo.splits)]
+        same = next((first[one] for one in of_splits if one in first), None)
+        if same is not None:
+            message = f"{photo.photo_id}: the same bytes as {same}"
+            found.append({"kind": "same_photos", "message": message, "photo_id": photo.photo_id})
+        for one in of_splits:
+            first.setdefault(one, photo.photo_id)
+    return found
 
 
 def _base(photo):

@@ -1,13 +1,18 @@
 """Reads the photos of a plan, each from all its sources."""
 
 import dataclasses
+import io
 
+import numpy as np
 import tensorflow as tf
+from PIL import Image
 
 from lts_keras.data.sources import PhotoError
 from lts_keras.data.text import has_words
 
-__all__ = ["REASON_OF", "read_planned"]
+__all__ = ["REASON_OF", "look_alike", "read_planned"]
+
+_CELLS, _SMALLEST_CELL, _MOST_APART = 32, 8, 32
 
 REASON_OF = {"unreadable_photos": "unreadable photo", "size_mismatches": "size mismatch"}
 """Why the objects of a photo are left out, by the kind of `PhotoError`."""
@@ -37,6 +42,31 @@ def read_planned(sources, planned, statistics=None):
     photo = dataclasses.replace(first, photo_id=planned.photo_id)
     objects = tuple(_with_words(photo, item, planned, statistics) for part in parts for item in part.objects)
     return dataclasses.replace(photo, objects=tuple(item for item in objects if item is not None))
+
+
+def look_alike(one, other):
+    """Whether two photos of the same size show the same, be one of them compressed anew.
+
+    Args:
+        one, other: bytes of a JPEG or PNG.
+
+    Returns:
+        bool: both can be decoded, and no colour of any cell (of 8 x 8 pixels, or a 32nd of the sides) differs by more
+        than an eighth of its range.
+    """
+    try:
+        cells = [_in_cells(content) for content in (one, other)]
+    except Exception:  # Pillow has no common class for damaged pictures.
+        return False
+    return bool(np.abs(cells[0] - cells[1]).max() <= _MOST_APART)
+
+
+def _in_cells(content):
+    """Mean colours of the stored pixels in cells, 0..255."""
+    with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as picture:
+        cells = [min(max(side // _SMALLEST_CELL, 1), _CELLS) for side in picture.size]
+        picture.draft("RGB", (4 * _CELLS, 4 * _CELLS))  # decodes a JPEG at a part of its size
+        return np.asarray(picture.convert("RGB").resize(cells, Image.Resampling.BOX), "float32")
 
 
 def _with_words(photo, item, planned, statistics):

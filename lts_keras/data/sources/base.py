@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import io
 import os
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -285,7 +286,11 @@ def describe_photo(content, place):
         PhotoError: the bytes are no such picture.
     """
     try:
-        with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as picture:
+        with warnings.catch_warnings():
+            # Nothing is decoded here, however large it is.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            picture = Image.open(io.BytesIO(content), formats=("JPEG", "PNG"))
+        with picture:
             return picture.height, picture.width, read_orientation(content)
     except Exception as error:  # Pillow has no common class for damaged headers.
         raise PhotoError("unreadable_photos", f"{place}: not a readable JPEG or PNG ({len(content)} bytes)") from error

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import os
 
 import numpy as np
 from scipy import ndimage
@@ -94,9 +95,11 @@ class CocoSource(AnnotatedSource):
 
     def _add_made_up(self, annotated):
         """Adds refs for annotated objects that a sentence fits alone; counts the others by reason."""
-        by_photo = {}
+        # A photo that is listed under two ids is one photo: what stands under the other id is a rival too.
+        by_photo, by_file = {}, {}
         for key, annotation in annotated.items():
             by_photo.setdefault(annotation.image_id, {})[key] = annotation
+            by_file.setdefault(self._file(annotation.image_id), {})[key] = annotation
         # Whether flags mean crowds depends on whose photos these are, and that on the photos in use.
         self._is_coco = None if self.refs else self._guess_coco(by_photo)
         flagged = crowds = 0
@@ -107,13 +110,16 @@ class CocoSource(AnnotatedSource):
             found = {key: self._with_crowd(key, one) for key, one in annotations.items()}
             flagged += sum(one.crowd for one in annotations.values())
             crowds += sum(one.crowd for one in found.values())
-            self._make_up(image_id, split, found)
+            self._make_up(image_id, split, found, by_file[self._file(image_id)])
         if flagged:
             self._told = [
                 f"{self.name}: {flagged} annotations are flagged as crowds: {crowds} are taken as several objects, "
                 f"{flagged - crowds} as one object each (data.sources.crowd_flags)"
             ]
         self._is_coco = None
+
+    def _file(self, image_id):
+        return os.path.normpath(self.place(image_id))
 
     def _guess_coco(self, by_photo):
         """`is_coco` before any ref is made up: of the photos that have annotations."""
@@ -135,7 +141,7 @@ class CocoSource(AnnotatedSource):
         self.left_out.add(reason, first, len(annotations))
         return False
 
-    def _make_up(self, image_id, split, annotations):
+    def _make_up(self, image_id, split, annotations, of_file):
         image, options = self.images[image_id], self.config
         try:
             height, width = self._size(image_id)
@@ -143,7 +149,7 @@ class CocoSource(AnnotatedSource):
             self.num_objects += len(annotations)
             self.left_out.add("unreadable photo", str(error), len(annotations))
             return
-        texts = make_up(annotations, height, width, options.further_nouns, options.made_up_per_object)
+        texts = make_up(of_file | annotations, height, width, options.further_nouns, options.made_up_per_object)
         for key, annotation in annotations.items():
             if key in texts:
                 self.add_ref(image_id, Ref(f"made:{key}", split, tuple(texts[key]), (key,)))

@@ -171,7 +171,8 @@ def read_json(path, change=None):
         if len(item) != len(pairs):
             seen = set()
             twice = next(key for key, _ in pairs if key in seen or seen.add(key))
-            raise ValueError(f"an object has the key {short(twice)} twice")
+            named = next((f" of {key} {short(item[key])}" for key in ("id", "ref_id") if key in item), "")
+            raise ValueError(f"an object{named} has the key {short(twice)} twice")
         return change(item) if change else item
 
     try:

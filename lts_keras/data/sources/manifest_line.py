@@ -1,6 +1,7 @@
 """One line of a manifest: what it may hold, and how a wrong one is named."""
 
 import json
+import re
 from typing import Annotated
 
 import pydantic
@@ -127,14 +128,26 @@ def parse_line(content, place):
         problem = error.errors()[0]
         key = ".".join(str(part) for part in problem["loc"] if not str(part).startswith("function"))
         words = problem["msg"].removeprefix("Value error, ")
-        # A text that is no JSON is its own input, and the message has the place in it.
-        if "Received" not in words and problem["type"] not in ("json_invalid", "missing"):
+        if problem["type"] == "json_invalid":
+            # A text that is no JSON is its own input, and the message has the place in it.
+            words = re.sub(r" at line \d+ column (\d+)$", r" at column \1", words)
+            words += f"; expected: one JSON object in one line, in UTF-8{_encoding_of(content)}"
+        elif "Received" not in words and problem["type"] != "missing":
             words += f". Received: {short(problem['input'])}"
         raise DataError(f"{place}: {key + ': ' if key else ''}{' '.join(words.split())}") from None
     twice = _key_twice(content)
     if twice:
         raise DataError(f"{place}: an object has the key {twice} twice; expected: once")
     return line
+
+
+def _encoding_of(content):
+    """Words on why a line may not be UTF-8, where its bytes tell."""
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in content:
+        return ". Received: UTF-16 or binary data"
+    if re.search(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]", content):
+        return ". Received: half of a surrogate pair, as of an emoji that was cut"
+    return ""
 
 
 def _key_twice(content):

@@ -80,7 +80,8 @@ class ParquetSource(AnnotatedSource):
             except (pyarrow.ArrowException, OSError, KeyError) as error:
                 raise PhotoError("unreadable_photos", f"{path}: damaged: {_line(error)}") from error
             self._group = (path, group), column
-        content = self._group[1][row].as_py()
+        column = self._group[1]
+        content = column[row].as_py() if row < len(column) else None  # damage may take rows away
         content = content.get("bytes") if isinstance(content, dict) else content
         if not isinstance(content, bytes) or not content:
             raise PhotoError("unreadable_photos", f"{_row(path, group, row)}: no bytes of a photo")
