@@ -23,6 +23,8 @@ from lts_keras.utils.workdir import lock  # noqa: E402
 # The first call of a TensorFlow function traces it, so a deadline per example would be a deadline on tracing.
 hypothesis.settings.register_profile("lts", deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("lts")
+# For `pytest --hypothesis-profile=long`: other examples each time, and many.
+hypothesis.settings.register_profile("long", deadline=None, max_examples=2000, print_blob=True)
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -8,7 +8,7 @@ from pycocotools import mask as coco_mask
 from lts_keras.config.schema import ReferSource
 from lts_keras.data.schema import DataError
 from lts_keras.data.sources import open_source, read_source
-from tests.lts_keras.data import data_trees
+from tests.lts_keras.data import data_trees, prepared
 
 
 def section(dataset="refcoco", split_by="unc", **further):
@@ -162,6 +162,22 @@ def test_several_objects_are_joined_and_none_is_an_empty_mask(tree):
         assert item.box is None
         assert item.mask.shape == (40, 60)
         assert not item.mask.any()
+
+
+def test_general_refs_with_names_of_their_own_and_without_sentences(tmp_path):
+    """As gRefCOCO has them: the name of a photo with a suffix, -1 and a box of zeros for no target, no sentences."""
+    section = data_trees.write_refer(tmp_path, "grefcoco")
+    (tmp_path / "grefcoco" / "refs(unc).p").unlink()
+    refs = [ref | {"file_name": "COCO_train2014_000000000001_7.jpg"} for ref in general_refs()]
+    refs[2] |= {"bbox": [0, 0, 0, 0], "category_id": [-1]}
+    refs += [refs[0] | {"ref_id": 9, "sentences": []}, refs[1] | {"ref_id": 10, "no_target": 1}]
+    (tmp_path / "grefcoco" / "grefs(unc).json").write_text(json.dumps(refs))
+    found, report = prepared.objects({"data": {"sources": [section]}}, tmp_path)
+    assert [int(one["mask"].sum()) for one in found] == [500, 1125, 0, 0, 0]
+    assert [one["box"] for one in found[:3]] == [(5, 5, 25, 30), (5, 5, 55, 35), (0, 0, 0, 0)]
+    assert report["slices"]["grefcoco/val"]["no_target"] == 3
+    assert [(row["reason"], row["count"]) for row in report["left_out"]] == [("no sentence", 1)]
+    assert report["objects"] == {"read": 6, "kept": 5, "left_out": 1}
 
 
 @pytest.mark.parametrize(
