@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import io
 import os
+import unicodedata
 import warnings
 from pathlib import Path
 from typing import NamedTuple
@@ -226,8 +227,17 @@ class Source(abc.ABC):
         try:
             return Path(path).read_bytes()
         except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
+            reason = f"{getattr(error, 'strerror', None) or error}{_other_form(path)}"
             raise PhotoError("unreadable_photos", f"{path}: cannot read the photo: {reason}") from error
+
+
+def _other_form(path):
+    """Words on a file whose name has the same letters in another form: macOS writes "é" as two characters."""
+    for form in ("NFC", "NFD"):
+        other = unicodedata.normalize(form, str(path))
+        if other != str(path) and "\0" not in other and os.path.exists(other):
+            return f"; there is {ascii(os.path.basename(other))}, the same letters as other characters"
+    return ""
 
 
 def open_source(config, root):

@@ -146,7 +146,11 @@ def short(value):
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     try:
-        text = json.dumps(value)
+        text = ""
+        for part in json.JSONEncoder().iterencode(value):
+            text += part
+            if len(text) > 60:
+                break  # The value may be as large as the file.
     except (TypeError, ValueError, RecursionError):
         try:
             text = ascii(value)

@@ -99,8 +99,12 @@ def _text(fields, key, value):
     return fields.check_text(key, value)
 
 
-class _PlainUnpickler(pickle.Unpickler):
-    """Reads lists, dicts, strings and numbers; refuses everything that could run code."""
+class _PlainUnpickler(pickle._Unpickler):
+    """Reads lists, dicts, strings and numbers; refuses everything that could run code.
+
+    Of the two that Python has, the one in Python: the other takes 16 bytes for every number up to the largest one that
+    a file gives to an object, so one wrong bit costs up to 64 GB. RefCOCO's 50,000 refs take 5 seconds instead of 2.
+    """
 
     def find_class(self, module, name):
         raise _CodeFoundError(f"{module}.{name}")
@@ -117,7 +121,7 @@ def _read_pickle(path):
     try:
         content = path.read_bytes()
         # latin1 keeps every byte of a Python 2 string; UTF-8 text is restored below.
-        return _restore(_PlainUnpickler(io.BytesIO(content), encoding="latin1").load())
+        return _restore(_PlainUnpickler(io.BytesIO(content), encoding="latin1").load(), {})
     except OSError as error:
         raise DataError(f"{path}: cannot read the file: {error.strerror or error}") from error
     except _CodeFoundError as error:
@@ -126,13 +130,23 @@ def _read_pickle(path):
         raise DataError(f"{path}: a damaged pickle: {type(error).__name__}: {' '.join(str(error).split())}") from error
 
 
-def _restore(value):
-    """UTF-8 in Python 2 strings, which latin1 has taken apart byte by byte."""
+def _restore(value, seen):
+    """UTF-8 in Python 2 strings, which latin1 has taken apart byte by byte.
+
+    `seen`, what was made of lists and dicts by their `id`: a list that holds itself, or one list a million times, is
+    taken once.
+    """
     if isinstance(value, str):
         try:
             return value if value.isascii() else value.encode("latin1").decode("utf-8")
         except UnicodeError:
             return value
-    if isinstance(value, dict):
-        return {key: _restore(item) for key, item in value.items()}
-    return [_restore(item) for item in value] if isinstance(value, list) else value
+    if not isinstance(value, dict | list):
+        return value
+    if id(value) not in seen:
+        made = seen[id(value)] = type(value)()
+        if isinstance(value, dict):
+            made.update((key, _restore(item, seen)) for key, item in value.items())
+        else:
+            made.extend(_restore(item, seen) for item in value)
+    return seen[id(value)]

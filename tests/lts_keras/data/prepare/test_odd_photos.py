@@ -96,6 +96,14 @@ REFUSED = {
 }
 
 
+@pytest.mark.parametrize(("written", "found"), [("e\u0301.png", "\u00e9.png"), ("\u00e9.png", "e\u0301.png")])
+def test_a_name_of_the_same_letters_is_named(tmp_path, written, found):
+    (tmp_path / found).write_bytes(saved(PLAIN, "PNG"))
+    with pytest.raises(DataError, match="No such file or directory; there is") as caught:
+        objects(manifest(tmp_path, written), tmp_path)
+    assert ascii(found) in str(caught.value)
+
+
 def test_what_is_no_photo_is_refused_by_name(tmp_path):
     (tmp_path / "sound.png").write_bytes(data_trees.jpeg(1, kind="PNG"))
     for name, content in REFUSED.items():

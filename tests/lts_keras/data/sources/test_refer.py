@@ -8,6 +8,7 @@ from pycocotools import mask as coco_mask
 from lts_keras.config.schema import ReferSource
 from lts_keras.data.schema import DataError
 from lts_keras.data.sources import open_source, read_source
+from lts_keras.data.sources.refer import read_refs
 from tests.lts_keras.data import data_trees, prepared
 
 
@@ -130,6 +131,24 @@ def test_a_pickle_that_would_run_code_is_refused_by_name(tree, capsys, protocol)
     with pytest.raises(DataError, match=r"refs\(unc\).p: refused: .* would run (builtins|__builtin__).print"):
         open_source(section(), tree)
     assert "ran code" not in capsys.readouterr().out
+
+
+def test_a_damaged_number_of_an_object_takes_no_memory(tmp_path):
+    path = tmp_path / "refs(unc).p"
+    # An empty list, kept as object 2,147,483,647.
+    path.write_bytes(b"\x80\x02]r\xff\xff\xff\x7f.")
+    assert read_refs(path) == []
+
+
+def test_lists_in_lists_end_in_one_line(tree):
+    many, own = [], []
+    for _ in range(100):
+        many = [many, many]
+    own.append(own)
+    for content in (many, own, [{"ref_id": many}], [own]):
+        (tree / "refcoco" / "refs(unc).p").write_bytes(pickle.dumps(content))
+        with pytest.raises(DataError, match=r"refs\(unc\).p: ref"):
+            open_source(section(), tree)
 
 
 def general_refs():
