@@ -76,7 +76,8 @@ def read_mask(content):
         raise DataError(f"the mask is cut or damaged ({len(content)} bytes); {_RIGHT}") from error
     orientation = read_orientation(content)
     if orientation != 1:
-        mask = upright(mask[..., None], orientation).numpy()[..., 0]
+        # Of bytes: TensorFlow turns no bool.
+        mask = upright(mask[..., None].view("uint8"), orientation).numpy()[..., 0].astype(bool)
     return mask, kind
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as np_st
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
 from lts_keras.data.prepare.mask_pictures import mask_size, read_mask
 from lts_keras.data.schema import DataError
@@ -218,15 +218,17 @@ def test_a_jpeg_is_cut_at_half(color, quality):
     assert kind == "jpeg_masks"
 
 
+@pytest.mark.parametrize("code", range(1, 9))
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
-def test_an_orientation_is_applied(kind):
+def test_an_orientation_is_applied(kind, code):
     stored = np.zeros((16, 32), "uint8")
     stored[:8, :8] = 255
     exif = Image.Exif()
-    exif[0x0112] = 6
+    exif[0x0112] = code
     content = saved(stored, kind, exif=exif)
-    np.testing.assert_array_equal(read_mask(content)[0], np.rot90(stored, -1) > 0)
-    assert (mask_size(content), mask_size(saved(stored, kind))) == ((32, 16), (16, 32))
+    shown = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(content)))) >= 128
+    np.testing.assert_array_equal(read_mask(content)[0], shown)
+    assert mask_size(content) == shown.shape
 
 
 def wrong_check_sum(content):
