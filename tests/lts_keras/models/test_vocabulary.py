@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from lts_keras.config.errors import ConfigError
 from lts_keras.config.read import parse_config
+from lts_keras.data.prepare.records import write_manifest
 from lts_keras.data.text import UNKNOWN, Tokenizer
 from lts_keras.models.from_config import model_from_config
 from lts_keras.models.lts import LTS
@@ -91,7 +92,7 @@ def test_training_leaves_the_vectors_of_further_words_alone(glove):
 
 
 def test_with_none_nothing_changes(glove, tmp_path):
-    (tmp_path / "manifest.json").write_text("{}")
+    write_manifest(tmp_path, [])
     config, plain = config_of(glove), parse_config({"model": NARROW, "weights": {"glove": str(glove)}})
     assert config == plain and model_vocabulary(config, TRAIN) is TRAIN
     # Nor does the digest by which a training that was stopped is found again.
