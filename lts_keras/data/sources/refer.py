@@ -72,7 +72,7 @@ def read_refs(path):
 
 
 def _ref(fields):
-    """One ref; gRefCOCO has a list of annotations, `-1` or nothing in it where no object is meant."""
+    """One ref; gRefCOCO has a list of annotations, `-1` or nothing in it where no object is meant, and says so."""
     ref_id, split = fields.own_identity("ref_id"), _text(fields, "split", fields.values.get("split"))
     given = fields.values.get("ann_id")
     keys = []
@@ -82,7 +82,11 @@ def _ref(fields):
     no_target = fields.values.get("no_target")
     if no_target not in (None, False, True):
         raise fields.error("no_target", no_target, "true or false")
-    keys = () if no_target else tuple(dict.fromkeys(key for key in keys if key != -1))
+    keys = tuple(dict.fromkeys(key for key in keys if key != -1))
+    if keys and no_target:
+        raise fields.error("ann_id", given, "no annotation, as no_target is true")
+    if not keys and not no_target and (no_target is not None or not isinstance(given, list | tuple)):
+        raise fields.error("ann_id", given, "the id of an annotation, as no_target is not true")
     sentences = tuple(_sentence(fields, *one) for one in enumerate(fields.items("sentences")))
     return Ref(str(ref_id), split, sentences, keys)
 

@@ -169,6 +169,14 @@ def general_refs():
     ]
 
 
+@pytest.mark.parametrize("change", [{"ann_id": [10]}, {"no_target": False}, {"ann_id": -1, "no_target": None}])
+def test_a_target_and_none_contradict_each_other(tmp_path, change):
+    path = tmp_path / "grefs(unc).json"
+    path.write_text(json.dumps([general_refs()[2] | change]))
+    with pytest.raises(DataError, match=r"ref 2 \(refs\[0\]\): ann_id: expected: .* as no_target is"):
+        read_refs(path)
+
+
 def test_several_objects_are_joined_and_none_is_an_empty_mask(tree):
     folder = tree / "grefcoco"
     folder.mkdir()
@@ -189,7 +197,7 @@ def test_general_refs_with_names_of_their_own_and_without_sentences(tmp_path):
     (tmp_path / "grefcoco" / "refs(unc).p").unlink()
     refs = [ref | {"file_name": "COCO_train2014_000000000001_7.jpg"} for ref in general_refs()]
     refs[2] |= {"bbox": [0, 0, 0, 0], "category_id": [-1]}
-    refs += [refs[0] | {"ref_id": 9, "sentences": []}, refs[1] | {"ref_id": 10, "no_target": 1}]
+    refs += [refs[0] | {"ref_id": 9, "sentences": []}, refs[2] | {"ref_id": 10, "no_target": None}]
     (tmp_path / "grefcoco" / "grefs(unc).json").write_text(json.dumps(refs))
     found, report = prepared.objects({"data": {"sources": [section]}}, tmp_path)
     assert [int(one["mask"].sum()) for one in found] == [500, 1125, 0, 0, 0]
