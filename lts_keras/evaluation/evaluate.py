@@ -9,13 +9,13 @@ from pycocotools import mask as coco_mask
 
 from lts_keras.data.input.evaluation_dataset import evaluation_dataset
 from lts_keras.data.prepare.folder import data_folder
-from lts_keras.data.prepare.records import read_manifest
+from lts_keras.data.prepare.records import data_digest, read_manifest
 from lts_keras.data.schema import DataError
 from lts_keras.data.text import Tokenizer
 from lts_keras.evaluation.scores import Scores
 from lts_keras.models.trained import trained_model, trained_options
 from lts_keras.prediction.answer import restore_answer
-from lts_keras.utils.files import atomic_write, digest
+from lts_keras.utils.files import atomic_write
 from lts_keras.utils.version import code_version
 
 __all__ = ["evaluate", "judge", "predict_expressions"]
@@ -46,7 +46,7 @@ def evaluate(config, workdir):
         # The section `model` is the preset's: what was not given here has the schema's value and not the model's.
         "config": config.model_dump(mode="json") | {"model": options},
         "code_version": code_version(),
-        "data_digest": digest(data_dir / "manifest.json"),
+        "data_digest": data_digest(data_dir),
     }
     folder = workdir / "evaluate"
     atomic_write(folder / "predictions.json", json.dumps(predictions))

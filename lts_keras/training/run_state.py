@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lts_keras.data.prepare.records import data_digest
 from lts_keras.training.errors import NotFiniteError, TrainingError
 from lts_keras.utils.files import atomic_folder, atomic_write, digest, sweep
 from lts_keras.utils.version import code_version
@@ -60,7 +61,7 @@ def deciding_values(config, data_dir):
         "model": {key: value for key, value in values["model"].items() if key not in ("threshold", "variant")},
         "train": {key: value for key, value in values["train"].items() if key not in _NOT_DECIDING},
         "weights": weights,
-        "data": digest(Path(data_dir) / "manifest.json"),
+        "data": data_digest(data_dir),
     }
 
 

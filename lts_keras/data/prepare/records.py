@@ -1,5 +1,6 @@
 """One record per photograph: serialised, parsed by graph operations, and the manifest that lists the shards."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from lts_keras.utils.files import atomic_write, digest
 
 __all__ = [
     "MANIFEST_FILE",
+    "data_digest",
     "find_shards",
     "make_record",
     "parse_record",
@@ -149,6 +151,19 @@ def read_manifest(data_dir):
     if manifest.get("format") != FORMAT:
         raise DataError(f"{path}: format {FORMAT} is needed. Received: {manifest.get('format')!r}")
     return manifest
+
+
+def data_digest(data_dir):
+    """SHA-256 of what training and evaluation read, as hexadecimal text: the records in their order, and the words.
+
+    The findings of the checks and the version of their code, which the manifest has too, do not enter.
+
+    Raises:
+        DataError: as `read_manifest`.
+    """
+    manifest = read_manifest(data_dir)
+    parts = [shard["sha256"] for shard in manifest["shards"]] + [manifest.get("vocabulary", {}).get("sha256")]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def find_shards(data_dir, splits=None):
