@@ -1,3 +1,4 @@
+import io
 import subprocess
 import sys
 
@@ -5,6 +6,7 @@ import pytest
 import yaml
 
 from lts_keras.commands import cli
+from lts_keras.commands.commandline import run_command
 from lts_keras.config.read import parse_config
 
 
@@ -72,3 +74,10 @@ def test_the_resolved_configuration_is_printed_and_left_in_the_folder(tmp_path, 
     assert f"# configuration, the whole in {tmp_path}/config.yaml: differs from the defaults in\n" in printed
     assert "\nseed: 5\n" in printed and "max_minutes" not in printed and parse_config(resolved)
     assert (tmp_path / "data/check/report.html").is_file() and not (tmp_path / "data/manifest.json").exists()
+
+
+def test_a_terminal_of_another_encoding_gets_escapes(monkeypatch):
+    content = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(content, encoding="latin-1"))
+    assert run_command("lts prepare", lambda: print("caf\u00e9 \u676f")) == 0
+    assert content.getvalue() == b"caf\xe9 \\u676f\n"

@@ -88,8 +88,6 @@ def main(arguments=None):
     """Runs one command; returns the exit code."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     options = parse(make_parser(), arguments)
-    # Progress shows at once in a log file too.
-    sys.stdout.reconfigure(line_buffering=True)
     return run_command(f"lts {options.command}", lambda: _run(options), verbose=options.verbose)
 
 

@@ -1,5 +1,6 @@
 """What the command lines of this project share: arguments for a configuration, and one line for an error."""
 
+import io
 import sys
 from pathlib import Path
 
@@ -62,6 +63,9 @@ def run_command(name, function, *, verbose=False):
         Exit code: 0; 2 for a wrong configuration, wrong data or weights; 130 when interrupted; an error's own
         `exit_code`, if it has one; 1 for anything else.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Progress shows at once in a log file too; what the terminal's encoding lacks is written as an escape.
+        sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
     try:
         function()
         return 0
