@@ -7,7 +7,8 @@ the same paths (a shared file system).
 import json
 
 from lts_keras.config.read import parse_config
-from lts_keras.data.prepare.prepare import prepare, write_shard
+from lts_keras.data.prepare.prepare import prepare
+from lts_keras.data.prepare.write import write_shard
 from lts_keras.data.sources import open_sources
 
 try:

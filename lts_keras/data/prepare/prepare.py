@@ -1,7 +1,6 @@
 """Sources to sharded records: bounded memory, resumed where it was killed, the same bytes for the same input."""
 
 import contextlib
-import dataclasses
 import hashlib
 import json
 import os
@@ -10,26 +9,22 @@ import time
 import uuid
 from pathlib import Path
 
-import tensorflow as tf
-
 from lts_keras.data.checks import check
-from lts_keras.data.checks.statistics import Statistics
 from lts_keras.data.prepare import records
 from lts_keras.data.prepare.code import check_code, record_code, text_code
 from lts_keras.data.prepare.fingerprints import Fingerprints
 from lts_keras.data.prepare.folder import data_folder, described_data
 from lts_keras.data.prepare.freeze import FROZEN_FILE, check_frozen, freeze
 from lts_keras.data.prepare.plan import make_plan
-from lts_keras.data.prepare.read import REASON_OF, read_planned
-from lts_keras.data.prepare.shards import PARTS_FOLDER, STOPPED_FILE, part_path, read_previous
-from lts_keras.data.prepare.split_counts import SplitCounts
+from lts_keras.data.prepare.shards import PARTS_FOLDER, STOPPED_FILE, read_previous
+from lts_keras.data.prepare.write import gather, write_shard
 from lts_keras.data.schema import DataError
-from lts_keras.data.sources import PhotoError, source_files
+from lts_keras.data.sources import source_files
 from lts_keras.data.text import write_vocabulary
-from lts_keras.utils.files import atomic_folder, atomic_write, digest, replace_folder
+from lts_keras.utils.files import atomic_folder, digest, replace_folder
 from lts_keras.utils.workdir import lock
 
-__all__ = ["prepare", "write_shard"]
+__all__ = ["prepare"]
 
 _DAY = 24 * 3600
 _FINGERPRINTS = ".fingerprints.json"
@@ -147,101 +142,11 @@ def _prepare(config, plan, data_dir, check_only, stop, write_shards):
 
 def _count_shards(plan):
     """Reads all photos and writes nothing."""
-    return (_gather(plan.sources, shard) for shard in plan.shards)
+    return (gather(plan.sources, shard) for shard in plan.shards)
 
 
 def _write_shards(plan, folder, data_dir):
     return (write_shard(plan.sources, shard, folder, data_dir) for shard in plan.shards)
-
-
-def write_shard(sources, shard, folder, data_dir=None):
-    """Writes one shard and, after it, what was counted; a shard that is there already is not written again.
-
-    Args:
-        sources: open sources of the plan.
-        shard: `PlannedShard`.
-        folder: where the files go; it belongs to this plan alone.
-        data_dir: folder of the data of the run before, whose shard is taken over if it is the same one, or `None`.
-
-    Returns:
-        Dict with the shard's entry of the manifest and its `statistics`.
-    """
-    path, counted = Path(folder) / shard.file, part_path(folder, shard.file)
-    if (part := _whole_part(folder, shard)) is not None:
-        return part
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if data_dir is not None and (part := _whole_part(data_dir, shard, verify=True)) is not None:
-        if part["photos"]:
-            _link(Path(data_dir) / shard.file, path)
-        atomic_write(counted, json.dumps(part, ensure_ascii=False))
-        return part
-    aside = path.with_name(f".{shard.file}.{uuid.uuid4().hex[:8]}")
-    try:
-        with tf.io.TFRecordWriter(str(aside)) as writer:
-            part = _gather(sources, shard, writer.write)
-        part |= {"digest": shard.digest, "photo_ids": [planned.photo_id for planned in shard.photos]}
-        if part["photos"]:
-            part |= {"sha256": digest(aside), "bytes": aside.stat().st_size}
-            os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
-    atomic_write(counted, json.dumps(part, ensure_ascii=False))
-    return part
-
-
-def _whole_part(folder, shard, verify=False):
-    """What was counted of a shard that lies in a folder as it should, or `None`."""
-    try:
-        part, path = json.loads(part_path(folder, shard.file).read_text(encoding="utf-8")), Path(folder) / shard.file
-        whole = not part["photos"] or path.stat().st_size == part["bytes"]
-        whole = whole and (not verify or not part["photos"] or digest(path) == part["sha256"])
-        return part if whole and part["digest"] == shard.digest else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _link(source, target):
-    """Gives a file a second name; copies it where the file system has none."""
-    target.unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        aside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
-        shutil.copyfile(source, aside)
-        os.replace(aside, target)
-
-
-def _gather(sources, shard, write=None):
-    """Reads, counts and serialises the photos of a shard, one at a time."""
-    statistics, num_photos, splits, samples = Statistics(), 0, set(), SplitCounts()
-    for planned in shard.photos:
-        try:
-            photo = read_planned(sources, planned, statistics)
-        except PhotoError as error:
-            statistics.note(error.kind, str(error), planned.photo_id)
-            statistics.leave_out(REASON_OF[error.kind], str(error), planned.num_objects)
-            continue
-        objects = statistics.add(photo)
-        if objects:
-            num_photos += 1
-            splits |= {item.split for item in objects}
-            samples.add((item.split, len(item.expressions)) for item in objects)
-            if write:
-                write(records.make_record(dataclasses.replace(photo, objects=objects)))
-    counted = statistics.to_json()
-    totals = {key: sum(one[key] for one in counted["slices"].values()) for key in ("refs", "expressions")}
-    return {
-        "file": shard.file,
-        "photos": num_photos,
-        "splits": sorted(splits),
-        **totals,
-        "slices": {
-            name: {key: one[key] for key in ("photos", "refs", "expressions")}
-            for name, one in sorted(counted["slices"].items())
-        },
-        "samples": samples.to_json(),
-        "statistics": counted,
-    }
 
 
 def _write_manifest(config, plan, staging, parts):

@@ -3,7 +3,6 @@
 import abc
 import dataclasses
 import hashlib
-import importlib
 import io
 import os
 import unicodedata
@@ -25,19 +24,8 @@ __all__ = [
     "PhotoError",
     "Source",
     "describe_photo",
-    "open_source",
-    "open_sources",
-    "read_source",
-    "source_files",
 ]
 
-_CLASSES = {
-    "scenes": "ScenesSource",
-    "refer": "ReferSource",
-    "coco": "CocoSource",
-    "parquet": "ParquetSource",
-    "manifest": "ManifestSource",
-}
 _LONGEST_SPLIT = 100
 
 
@@ -238,55 +226,6 @@ def _other_form(path):
         if other != str(path) and "\0" not in other and os.path.exists(other):
             return f"; there is {ascii(os.path.basename(other))}, the same letters as other characters"
     return ""
-
-
-def open_source(config, root):
-    """Opens the source that a section of `data.sources` describes.
-
-    Raises:
-        DataError: an annotation file is missing, damaged or of another layout.
-    """
-    module = importlib.import_module(f"lts_keras.data.sources.{config.kind}")
-    return getattr(module, _CLASSES[config.kind])(config, root)
-
-
-def source_files(config, root):
-    """Paths that a section names or, by a pattern, finds now, without opening them."""
-    if config.kind == "parquet":
-        return sorted({path for pattern in config.files for path in Path(root).glob(pattern)})
-    if config.kind == "refer":
-        return sorted((Path(root) / config.folder / config.dataset).glob("*"))
-    return []
-
-
-def open_sources(data):
-    """Opens all sources of a `DataConfig`, as a tuple.
-
-    Ids are local to a file. Where several sections have one name, the ref ids of all but the first have the name of
-    their file in front, so that a section that is added leaves the ids of the others as they were.
-
-    Raises:
-        DataError: as `open_source`.
-    """
-    sources, seen = [], set()
-    for index, section in enumerate(data.sources):
-        source = open_source(section, data.root)
-        if (source.name, source.ref_space) in seen:
-            source.ref_prefix = f"{source.relative(source.files[0]) if source.files else index}:"
-        seen.add((source.name, source.ref_space))
-        sources.append(source)
-    return tuple(sources)
-
-
-def read_source(config, root):
-    """Yields every `Photo` of a source, in its order.
-
-    Raises:
-        DataError: an annotation or a photo cannot be used.
-    """
-    source = open_source(config, root)
-    for entry in source.entries():
-        yield source.read(entry.key)
 
 
 def describe_photo(content, place):

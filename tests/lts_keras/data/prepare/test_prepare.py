@@ -11,7 +11,7 @@ import pytest
 from lts_keras.config.read import parse_config
 from lts_keras.data.checks.check import read_report, validate
 from lts_keras.data.prepare import prepare as prepare_module
-from lts_keras.data.prepare import records
+from lts_keras.data.prepare import records, write
 from lts_keras.data.prepare.prepare import prepare
 from lts_keras.data.schema import DataError
 from lts_keras.data.text import read_vocabulary
@@ -111,11 +111,11 @@ def test_a_killed_run_goes_on_and_ends_the_same(tree, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         prepare(config, tmp_path / "work")
     assert not (tmp_path / "work" / "data").exists()
-    gathered, gather = [], prepare_module._gather
+    gathered, gather = [], write.gather
     monkeypatch.setattr(prepare_module, "write_shard", original)
     monkeypatch.setattr(
-        prepare_module,
-        "_gather",
+        write,
+        "gather",
         lambda sources, shard, write: gathered.append(shard.file) or gather(sources, shard, write),
     )
     data_dir = prepare(config, tmp_path / "work")
@@ -206,7 +206,7 @@ def test_new_thresholds_write_no_record_again(tree, tmp_path, monkeypatch):
     (root / "photos" / "000000000001.jpg").unlink()
     with pytest.raises(DataError, match="unreadable photos: 1 of 4"):
         prepare(data_trees.config(root, section), tmp_path)
-    monkeypatch.setattr(prepare_module, "_gather", None)
+    monkeypatch.setattr(write, "gather", None)
     data_dir = prepare(data_trees.config(root, section, max_unreadable_photos=0.5), tmp_path)
     assert photo_ids(data_dir) == ["coco:2", "coco:3", "coco:4"]
     monkeypatch.undo()

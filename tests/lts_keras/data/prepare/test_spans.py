@@ -10,8 +10,7 @@ import pytest
 from hypothesis import strategies as st
 
 from lts_keras.config.read import parse_config
-from lts_keras.data.prepare import code, records, shards
-from lts_keras.data.prepare import prepare as prepare_module
+from lts_keras.data.prepare import code, records, shards, write
 from lts_keras.data.prepare.plan import PlannedPhoto
 from lts_keras.data.prepare.prepare import prepare
 from lts_keras.data.schema import DataError
@@ -68,8 +67,8 @@ def root(tmp_path):
 def test_new_photos_write_new_shards_alone(root, tmp_path, where, monkeypatch):
     before = shard_files(prepare(configuration(root), tmp_path))
     write_photos(root, range(10, 15), manifest=where)
-    gathered, gather = [], prepare_module._gather
-    monkeypatch.setattr(prepare_module, "_gather", lambda *args: gathered.append(args[1].file) or gather(*args))
+    gathered, gather = [], write.gather
+    monkeypatch.setattr(write, "gather", lambda *args: gathered.append(args[1].file) or gather(*args))
     data_dir = prepare(configuration(root, "own.jsonl", *({where} - {"own.jsonl"})), tmp_path)
     after = shard_files(data_dir)
     assert before.items() <= after.items()
@@ -309,7 +308,7 @@ def test_shards_are_linked_and_not_copied(root, tmp_path, monkeypatch):
     """Where the file system has no links, they are copied: the data is the same."""
     expected = contents(prepare(configuration(root), tmp_path))
     write_photos(root, [60])
-    monkeypatch.setattr(prepare_module.os, "link", lambda *_: (_ for _ in ()).throw(OSError("no links here")))
+    monkeypatch.setattr(write.os, "link", lambda *_: (_ for _ in ()).throw(OSError("no links here")))
     found = contents(prepare(configuration(root), tmp_path))
     assert all(found[name] == content for name, content in expected.items() if name.endswith(".tfrecord"))
 

@@ -92,7 +92,10 @@ def test_real_boxes_are_in_the_frame_of_the_photo(shared_data):
         ({"refs": [{"image_id": 9, "ann_id": 1, "sentences": []}]}, "ref 0 is of photo 9"),
         ({"refs": [{"image_id": 1, "ann_id": 99, "sentences": []}]}, "annotation 99"),
         ({"refs": [{"image_id": 1, "sentences": []}]}, "'bbox' is missing"),
-        ({"refs": [{"image_id": 1, "bbox": [1, 2], "sentences": []}]}, r"ref 0 \(refs\[0\]\): bbox: expected: x, y, width"),
+        (
+            {"refs": [{"image_id": 1, "bbox": [1, 2], "sentences": []}]},
+            r"ref 0 \(refs\[0\]\): bbox: expected: x, y, width",
+        ),
         ({"refs": [{"image_id": 1, "bbox": [1, 2, -3, 4], "sentences": []}]}, "x, y, width, height"),
         ({"refs": [{"image_id": 1, "ann_id": 10, "sentences": [3]}]}, "sentences must be text"),
         ([], "not the layout of refs"),

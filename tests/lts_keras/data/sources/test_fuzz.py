@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from lts_keras.data.checks import check
-from lts_keras.data.prepare import prepare as prepare_module
 from lts_keras.data.prepare import records
 from lts_keras.data.prepare.fingerprints import Fingerprints
 from lts_keras.data.prepare.masks import decode_mask
 from lts_keras.data.prepare.plan import make_plan
+from lts_keras.data.prepare.write import gather
 from lts_keras.data.schema import DataError
 from tests.lts_keras.data import data_trees
 from tests.lts_keras.data.damage import damaged, damaged_bytes
@@ -28,7 +28,7 @@ def run(config, root):
     """What `lts prepare` does with the sources; returns (report, records)."""
     written = []
     plan = make_plan(config, Fingerprints(root / "none"))
-    parts = [prepare_module._gather(plan.sources, shard, written.append) for shard in plan.shards]
+    parts = [gather(plan.sources, shard, written.append) for shard in plan.shards]
     report, _ = check.make_report(config, plan, [part["statistics"] for part in parts])
     return report, written
 
