@@ -7,15 +7,16 @@ import importlib.metadata
 import json
 from pathlib import Path
 
-__all__ = ["check_code", "record_code", "text_code"]
+__all__ = ["check_code", "count_code", "record_code", "text_code"]
 
 _DATA = Path(__file__).parent.parent
 _TEXT = ("text.py", "words.py")
+_COUNTED = ("findings", "mask_findings", "sentences", "statistics")
 _RECORDS = (
     *("schema.py", "left_out.py", "orientation.py", *_TEXT, "sources/*.py", "sources/class_names.json"),
-    *("prepare/mask*.py", "prepare/read.py", "prepare/records.py", "prepare/split_counts.py"),
-    *("checks/findings.py", "checks/mask_findings.py", "checks/sentences.py", "checks/statistics.py"),
+    *("prepare/mask*.py", "prepare/read.py", "prepare/records.py", "prepare/write.py", "checks/statistics.py"),
 )
+_COUNTS = (*_TEXT, "prepare/split_counts.py", *(f"checks/{name}.py" for name in _COUNTED))
 _CHECKS = (*_TEXT, "checks/*.py")
 _PACKAGES = ("pillow", "pycocotools", "scipy", "tensorflow", "tensorflow-text")
 
@@ -23,6 +24,11 @@ _PACKAGES = ("pillow", "pycocotools", "scipy", "tensorflow", "tensorflow-text")
 def record_code():
     """Digest of what decides the bytes of records, the versions of the libraries that draw masks included."""
     return _digest(_RECORDS)
+
+
+def count_code():
+    """Digest of what decides the counts that are kept beside each shard."""
+    return _digest(_COUNTS)
 
 
 def check_code():

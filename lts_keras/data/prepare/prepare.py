@@ -28,7 +28,7 @@ __all__ = ["prepare"]
 
 _DAY = 24 * 3600
 _FINGERPRINTS = ".fingerprints.json"
-_OF_PART = ("statistics", "photo_ids", "digest")
+_OF_PART = ("statistics", "photo_ids", "digest", "code")
 """What is kept beside a shard and not in the manifest."""
 
 

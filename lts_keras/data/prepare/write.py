@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from lts_keras.data.checks.statistics import Statistics
 from lts_keras.data.prepare import records
+from lts_keras.data.prepare.code import count_code
 from lts_keras.data.prepare.read import REASON_OF, read_planned
 from lts_keras.data.prepare.shards import part_path
 from lts_keras.data.prepare.split_counts import SplitCounts
@@ -32,27 +33,38 @@ def write_shard(sources, shard, folder, data_dir=None):
     Returns:
         Dict with the shard's entry of the manifest and its `statistics`.
     """
-    path, counted = Path(folder) / shard.file, part_path(folder, shard.file)
+    path = Path(folder) / shard.file
     if (part := _whole_part(folder, shard)) is not None:
-        return part
+        return _counted(part, sources, shard, folder)
     path.parent.mkdir(parents=True, exist_ok=True)
     if data_dir is not None and (part := _whole_part(data_dir, shard, verify=True)) is not None:
         if part["photos"]:
             _link(Path(data_dir) / shard.file, path)
-        atomic_write(counted, json.dumps(part, ensure_ascii=False))
-        return part
+        return _counted(part, sources, shard, folder)
     aside = path.with_name(f".{shard.file}.{uuid.uuid4().hex[:8]}")
     try:
         with tf.io.TFRecordWriter(str(aside)) as writer:
             part = gather(sources, shard, writer.write)
         part |= {"digest": shard.digest, "photo_ids": [planned.photo_id for planned in shard.photos]}
+        part["code"] = count_code()
         if part["photos"]:
             part |= {"sha256": digest(aside), "bytes": aside.stat().st_size}
             os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)
-    atomic_write(counted, json.dumps(part, ensure_ascii=False))
+    return _keep(part, folder, shard)
+
+
+def _keep(part, folder, shard):
+    atomic_write(part_path(folder, shard.file), json.dumps(part, ensure_ascii=False))
     return part
+
+
+def _counted(part, sources, shard, folder):
+    """The counts of a shard that need not be written again, counted anew where other code made them."""
+    if part.get("code") != count_code():
+        part = part | gather(sources, shard) | {"code": count_code()}
+    return _keep(part, folder, shard)
 
 
 def _whole_part(folder, shard, verify=False):

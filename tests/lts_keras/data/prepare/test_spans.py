@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from lts_keras.config.read import parse_config
 from lts_keras.data.prepare import code, records, shards, write
+from lts_keras.data.prepare import prepare as prepare_module
 from lts_keras.data.prepare.plan import PlannedPhoto
 from lts_keras.data.prepare.prepare import prepare
 from lts_keras.data.schema import DataError
@@ -278,6 +279,7 @@ def test_prepared_data_of_other_sources_is_refused(root, tmp_path):
         ("text.py", "_BATCH = ", "_BATCH = 1 + ", True),
         ("sources/manifest.py", "< 5", "< 6", True),
         ("input/augment.py", "import", "import os\nimport", False),
+        ("checks/mask_findings.py", "import", "import os\nimport", False),
     ],
 )
 def test_records_are_made_again_when_their_code_changes_and_only_then(
@@ -296,6 +298,20 @@ def test_records_are_made_again_when_their_code_changes_and_only_then(
     finally:
         code._digest.cache_clear()
     assert (before != after) == made_again
+
+
+def test_counts_are_made_again_when_their_code_changes_and_shards_stay(root, tmp_path, monkeypatch):
+    before = shard_files(prepare(configuration(root), tmp_path))
+    monkeypatch.setattr(write, "count_code", lambda: "other")
+    monkeypatch.setattr(prepare_module, "_is_done", lambda *_: False)
+    gathered, gather = [], write.gather
+    monkeypatch.setattr(write, "gather", lambda *args: gathered.append(args[1].file) or gather(*args))
+    data_dir = prepare(configuration(root), tmp_path)
+    assert shard_files(data_dir) == before and sorted(gathered) == sorted(before)
+    assert len(photo_ids(data_dir)) == 8
+    gathered.clear()
+    prepare(configuration(root), tmp_path)
+    assert not gathered
 
 
 def test_the_manifest_says_which_code_wrote_it(root, tmp_path):
