@@ -81,7 +81,7 @@ def prepare(config, workdir, check_only=False, stop=True, write_shards=None, ver
             print(f"prepare: {data_dir} is up to date")
         else:
             _prepare(config, plan, data_dir, check_only, stop, write_shards or _write_shards)
-        if (data_dir / records.MANIFEST_FILE).is_file():
+        if (data_dir / records.MANIFEST_FILE).is_file() and not check.read_report(data_dir)["stops"]:
             freeze(config.data.freeze, plan, workdir)
         fingerprints.save(_key(config, workdir), plan.digest)
     return _judged(config, data_dir, stop)

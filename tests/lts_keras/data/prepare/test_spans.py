@@ -10,6 +10,7 @@ import pytest
 from hypothesis import strategies as st
 
 from lts_keras.config.read import parse_config
+from lts_keras.data.checks.check import read_report
 from lts_keras.data.prepare import code, records, shards, write
 from lts_keras.data.prepare import prepare as prepare_module
 from lts_keras.data.prepare.plan import PlannedPhoto
@@ -228,6 +229,20 @@ def test_a_run_that_would_change_a_frozen_split_stops(root, tmp_path, change, wo
     assert photo_ids(data_dir, ["val"]) == {"own:6.jpg", "own:7.jpg"} and "own:50.jpg" in photo_ids(data_dir)
     (tmp_path / "frozen.json").unlink()
     assert photo_ids(prepare(config, tmp_path))
+
+
+def test_data_that_stops_a_later_stage_is_not_frozen(root, tmp_path):
+    shutil.copy(root / "0.jpg", root / "8.jpg")
+    with open(root / "own.jsonl", "a") as file:
+        item = {"expressions": ["thing"], "box": [1, 1, 20, 20]}
+        file.write(json.dumps({"image": "8.jpg", "split": "val", "objects": [item]}) + "\n")
+    data_dir = prepare(configuration(root, freeze=["val"]), tmp_path, stop=False)
+    assert "by content" in read_report(data_dir)["stops"][0] and not (tmp_path / "frozen.json").exists()
+    change_val(root, "gone")
+    lines = (root / "own.jsonl").read_text().splitlines()
+    (root / "own.jsonl").write_text("\n".join(line for line in lines if "8.jpg" not in line) + "\n")
+    prepare(configuration(root, freeze=["val"]), tmp_path, stop=False)
+    assert list(json.loads((tmp_path / "frozen.json").read_text())["val"]) == ["own:6.jpg"]
 
 
 def test_a_frozen_split_must_be_there(root, tmp_path):
