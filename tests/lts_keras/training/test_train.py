@@ -4,6 +4,7 @@ import fnmatch
 import functools
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -370,3 +371,22 @@ def test_training_without_data_is_one_line(tiny_config, tmp_path):
     assert done.returncode == 2
     assert "no prepared data here" in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
     assert not (tmp_path / "train" / "preset").exists()
+
+
+def test_a_training_reads_the_data_that_another_prepared(tiny_config, prepared, tmp_path):
+    lines = []
+    run(tiny_config, tmp_path / "own", f"data.prepared={prepared}", "train.epochs=1", parts=small_parts(), lines=lines)
+    assert sorted(path.name for path in (tmp_path / "own").iterdir()) == ["train"]
+    assert len(history(tmp_path / "own")["loss"]) == 1
+    # Read as the words that this code makes of them: nothing is to be said.
+    assert not any("other code" in line for line in lines)
+
+
+def test_data_prepared_by_other_code_is_told(tiny_config, prepared, tmp_path):
+    shutil.copytree(prepared / "data", tmp_path / "data")
+    manifest = json.loads((tmp_path / "data/manifest.json").read_text())
+    manifest["code"]["text"] = "0" * 64
+    (tmp_path / "data/manifest.json").write_text(json.dumps(manifest))
+    lines = []
+    run(tiny_config, tmp_path, "train.epochs=1", parts=small_parts(), lines=lines)
+    assert any("prepared by other code" in line and "lts prepare" in line for line in lines)
