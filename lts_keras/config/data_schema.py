@@ -3,17 +3,23 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt
 
 from lts_keras.config.section import Section, Share
 
 __all__ = ["CheckConfig", "CocoSource", "DataConfig", "ManifestSource", "ParquetSource", "ReferSource", "ScenesSource"]
 
 
+def _in_one_line(text):
+    if not text.strip() or not text.isprintable():
+        raise ValueError(f"data.sources: the name of a data set is one line, not blank. Received: {ascii(text[:60])}")
+    return text
+
+
 class _Source(Section):
     """What every data source has. Paths are relative to `data.root`."""
 
-    name: str
+    name: Annotated[str, AfterValidator(_in_one_line)]
     """Name of the data set in records, metrics and reports."""
     rename_splits: dict[str, str] = {}
     """Split of the source -> split here, for example `{val: train}`; `"*"` names all others; `drop` leaves them out."""

@@ -196,13 +196,15 @@ class Source(abc.ABC):
 
     def split(self, split, where=None):
         """Name of a split after `rename_splits`, `None` where it is dropped; `where` it stands, for an error."""
-        wrong = not split or "/" in split or split != split.strip() or not split.isprintable()
-        if wrong or len(split) > _LONGEST_SPLIT:
-            raise DataError(
-                f"{where or self.name}: the name of a split is one line of at most {_LONGEST_SPLIT} characters, "
-                f"without a slash, and without blanks at its ends. Received: {short(split)}"
-            )
-        renamed = self.config.rename_splits.get(split, self.config.rename_splits.get("*", split))
+        renames = self.config.rename_splits
+        renamed = renames.get(split, renames.get("*", split))
+        for name, place in ((split, where or self.name), (renamed, f"data.sources of {self.name}: rename_splits")):
+            wrong = not name or "/" in name or name != name.strip() or not name.isprintable()
+            if wrong or len(name) > _LONGEST_SPLIT:
+                raise DataError(
+                    f"{place}: the name of a split is one line of at most {_LONGEST_SPLIT} characters, without a "
+                    f"slash, and without blanks at its ends. Received: {short(name)}"
+                )
         return None if renamed == "drop" else renamed
 
     def relative(self, path):

@@ -3,6 +3,8 @@
 import importlib
 from pathlib import Path
 
+from lts_keras.data.sources.patterns import find_files
+
 __all__ = ["open_source", "open_sources", "read_source", "source_files"]
 
 _CLASSES = {
@@ -27,7 +29,7 @@ def open_source(config, root):
 def source_files(config, root):
     """Paths that a section names or, by a pattern, finds now, without opening them."""
     if config.kind == "parquet":
-        return sorted({path for pattern in config.files for path in Path(root).glob(pattern)})
+        return find_files(config, root)
     if config.kind == "refer":
         return sorted((Path(root) / config.folder / config.dataset).glob("*"))
     return []

@@ -27,6 +27,7 @@ from lts_keras.data.sources.annotated import AnnotatedSource, Annotation, Image,
 from lts_keras.data.sources.base import PhotoError
 from lts_keras.data.sources.fields import Fields, short
 from lts_keras.data.sources.instances import segmentation_of
+from lts_keras.data.sources.patterns import find_files
 
 __all__ = ["ParquetSource"]
 
@@ -44,7 +45,7 @@ class ParquetSource(AnnotatedSource):
     def __init__(self, config, root):
         super().__init__(config, root)
         self.photos = self.root / config.photos if config.photos else None
-        self._files = tuple(sorted({path for pattern in config.files for path in self.root.glob(pattern)}))
+        self._files = tuple(find_files(config, self.root))
         if not self._files:
             raise DataError(f"{self.root}: no file fits data.sources of {self.name}: {', '.join(config.files)}")
         self._rows, self._group = {}, (None, None)

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from lts_keras.config.errors import ConfigError
 from lts_keras.config.schema import CocoSource
 from lts_keras.data.schema import DataError
 from lts_keras.data.sources import read_source
@@ -131,6 +132,20 @@ def test_an_outline_half_outside_is_clipped(tmp_path):
     values["data"]["check"] = {"max_box_disagreements": 1.0}
     (found,), _ = objects(values, tmp_path)
     assert found["box"] == (50, 30, 60, 40) and found["mask"].sum() == 100 and found["mask"][30:, 50:].all()
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "val\n"])
+def test_a_split_is_not_renamed_to_what_is_no_name(tmp_path, name):
+    write(tmp_path)
+    source = SOURCE | {"rename_splits": {"train": name}}
+    with pytest.raises(DataError, match="data.sources of own: rename_splits: the name of a split is"):
+        objects({"data": {"sources": [source]}}, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["", " ", "a\nb"])
+def test_a_data_set_has_a_name_in_one_line(tmp_path, name):
+    with pytest.raises(ConfigError, match="data.sources: the name of a data set is one line, not blank"):
+        objects({"data": {"sources": [SOURCE | {"name": name}]}}, tmp_path)
 
 
 def test_splits_of_long_names_are_kept_apart(tmp_path):

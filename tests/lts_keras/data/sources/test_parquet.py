@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pyarrow
@@ -136,6 +137,50 @@ def test_unknown_columns_name_what_is_missing(tmp_path):
 def test_no_file_names_the_pattern(tmp_path):
     with pytest.raises(DataError, match=r"no file fits .* train-\*"):
         open_source(section("train-*"), tmp_path)
+
+
+@pytest.mark.parametrize("pattern", ["", "/val.parquet", "**val.parquet"])
+def test_what_is_no_pattern_is_named(tmp_path, pattern):
+    with pytest.raises(DataError, match=rf'files: a pattern is relative .* Received: "{re.escape(pattern)}"'):
+        open_source(section(pattern), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"ann_id": 11}, r"raw_anns .*: id: expected: 11, as in the row's columns. Received: 10"),
+        ({"image_id": 2}, r"raw_image_info .*: id: expected: 2"),
+        ({"raw_anns": "7"}, r"raw_anns .*: expected: an object with keys"),
+        ({"raw_anns": "{"}, r"row 0 .*: raw_anns: expected: JSON"),
+        ({"sentences": [{"raw": "x"}]}, r"row 0 .*: sentences\[0\].sent: expected: text. Received: null"),
+        ({"sentences": None}, "row 0 .*: sentences: expected: a list"),
+        ({"category_id": 1.5}, "row 0 .*: category_id: expected: a whole number"),
+    ],
+)
+def test_rows_that_contradict_themselves_are_named(tmp_path, change, words):
+    write(tmp_path / "train.parquet", [rows_of_refs()[0] | change])
+    with pytest.raises(DataError, match=rf"train.parquet: {words}"):
+        open_source(section("train.parquet", photos="photos"), tmp_path)
+
+
+def test_rows_that_contradict_each_other_are_named(tmp_path):
+    one, two = rows_of_refs()[:2]
+    info = json.loads(two["raw_image_info"]) | {"file_name": "b.jpg"}
+    write(tmp_path / "name.parquet", [one, two | {"raw_image_info": json.dumps(info)}])
+    with pytest.raises(DataError, match='file_name: expected: "000000000001.jpg", as in a row before'):
+        open_source(section("name.parquet", photos="photos"), tmp_path)
+    (row,) = rows_of_photos()
+    write(tmp_path / "val.parquet", [row, row | {"image": {"bytes": data_trees.jpeg(1), "path": None}}])
+    with pytest.raises(DataError, match="image_id: expected: another id: .*row 0 of group 0 has this one, and another"):
+        open_source(section("val.parquet"), tmp_path)
+
+
+@pytest.mark.parametrize("category", [18, 18.0, "18"])
+def test_classes_of_rows_compare_by_value(tmp_path, category):
+    data_trees.write_refer(tmp_path)
+    write(tmp_path / "train.parquet", [rows_of_refs()[0] | {"category_id": category}])
+    (photo,) = read_source(section("train.parquet", photos="photos"), tmp_path)
+    assert (photo.objects[0].category, photo.objects[0].findings) == ("dog", ())
 
 
 @pytest.mark.parametrize("place", [0.02, 0.3, 0.5, 0.9, 0.99])
