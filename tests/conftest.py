@@ -24,7 +24,7 @@ from lts_keras.utils.workdir import lock  # noqa: E402
 hypothesis.settings.register_profile("lts", deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("lts")
 # For `pytest --hypothesis-profile=long`: other examples each time, and many.
-hypothesis.settings.register_profile("long", deadline=None, max_examples=2000, print_blob=True)
+hypothesis.settings.register_profile("long", deadline=None, derandomize=False, max_examples=2000, print_blob=True)
 
 ROOT = Path(__file__).resolve().parent.parent
 

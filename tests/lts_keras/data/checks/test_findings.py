@@ -180,7 +180,7 @@ def test_objects_of_leaks_are_counted_whether_the_photo_has_others_or_not(tmp_pa
 def test_every_line_is_one_line_whatever_the_names(tmp_path, capsys):
     odd = "a\n\x1b[31m\u202e"
     last = ref(2, image_id=3, split="val", sentences=("zebra\u0007" * 300,))
-    section = write(tmp_path, ref(odd, (0, 0, 90, 90)), ref(odd), last) | {"name": "own\n"}
+    section = write(tmp_path, ref(odd, (0, 0, 90, 90)), ref(odd), last)
     report, _ = check(tmp_path, section, tmp_path / "work", max_unknown_words=0.5)
     lines = [*report["stops"], *report["warnings"]]
     assert len(report["stops"]) == 2 and len(lines) == 5
