@@ -28,6 +28,14 @@ hypothesis.settings.register_profile("long", deadline=None, derandomize=False, m
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# Minutes each: begun last, one of them would run alone at the end while the other processes have nothing to do.
+LONGEST = ("training/test_train.py", "training/test_several_machines.py", "pipelines/test_run.py", "test_readme.py")
+
+
+def pytest_collection_modifyitems(items):
+    """Puts the files that take longest first; all else stays in its order."""
+    items.sort(key=lambda item: not str(item.path).endswith(LONGEST))
+
 
 @pytest.fixture(scope="session")
 def repo():

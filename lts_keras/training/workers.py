@@ -7,6 +7,9 @@ import time
 import zlib
 
 import tensorflow as tf
+from tensorflow.compiler.xla.tsl.protobuf.coordination_config_pb2 import CoordinatedJob
+from tensorflow.python.distribute import multi_worker_util
+from tensorflow.python.eager import context
 
 from lts_keras.config.errors import ConfigError
 from lts_keras.training.errors import TrainingError
@@ -27,6 +30,8 @@ _LOST = (
 
 _COLLECTIVE = re.compile("collective|remote target|heartbeat|coordination", re.IGNORECASE)
 
+_HEARTBEAT_SECONDS = 20
+
 _TASK = re.compile(r"/job:(\w+)/(?:replica:\d+/)?task:(\d+)")
 
 
@@ -34,7 +39,7 @@ def multi_worker_strategy(wait_seconds=600, progress=print):
     """MultiWorkerMirroredStrategy over the workers that `TF_CONFIG` names; comes back when all of them are there.
 
     Must be called before TensorFlow uses a device. A worker that is killed or hangs later is noticed by TensorFlow's
-    coordination service within 10 s, by then every collective fails; see `worker_errors`.
+    coordination service within 20 s, by then every collective fails; see `worker_errors`.
 
     Args:
         wait_seconds: float. How long to wait for the others.
@@ -53,12 +58,30 @@ def multi_worker_strategy(wait_seconds=600, progress=print):
         with contextlib.suppress(RuntimeError):
             tf.config.experimental.set_memory_growth(gpu, True)
     _wait_for_all(cluster, wait_seconds, progress)
+    _set_heartbeat_timeout()
     try:
         return tf.distribute.MultiWorkerMirroredStrategy()
     except _LOST as error:
         raise TrainingError(f"{cluster.name(cluster.own)} cannot join the others: {_first_line(error)}") from error
     except RuntimeError as error:
         raise ConfigError(f"TF_CONFIG: several workers must be joined before any device is used: {error}") from error
+
+
+def _set_heartbeat_timeout():
+    """Gives workers longer than TensorFlow's 10 s to answer: one on a machine that is busy for a moment is not lost.
+
+    The strategy takes over what is configured here; it has no argument for it.
+    """
+    if context.context().coordination_service is not None:
+        return
+    spec = tf.distribute.cluster_resolver.TFConfigClusterResolver().cluster_spec()
+    jobs = [CoordinatedJob(name=job, num_tasks=spec.num_tasks(job)) for job in ("chief", "worker") if job in spec.jobs]
+    context.context().configure_coordination_service(
+        service_type="standalone",
+        service_leader=multi_worker_util.coordination_leader(spec),
+        heartbeat_timeout_in_ms=_HEARTBEAT_SECONDS * 1000,
+        coordinated_jobs=jobs,
+    )
 
 
 def _wait_for_all(cluster, wait_seconds, progress):
@@ -177,7 +200,7 @@ def worker_errors(strategy):
     """Turns what TensorFlow raises when a worker is lost into one line.
 
     A killed process is noticed by its closed connections, at the latest, as one that hangs or a machine that is gone,
-    by its missing heartbeats: within some 10 s. The others' processes take up to 10 s more to end.
+    by its missing heartbeats: within some 20 s. The others' processes take up to 10 s more to end.
 
     Raises:
         TrainingError: naming the worker, where TensorFlow does.
