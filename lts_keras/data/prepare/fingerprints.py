@@ -5,6 +5,7 @@ import os
 import time
 from pathlib import Path
 
+from lts_keras.data.schema import DataError
 from lts_keras.data.sources import Fingerprint
 from lts_keras.utils.files import atomic_write, digest
 
@@ -37,8 +38,11 @@ class Fingerprints:
             pass  # Nothing is remembered then: every file is read.
 
     def digest(self, path):
-        """SHA-256 of a file as hexadecimal text; raises `OSError`."""
-        return self._find(path, "file", lambda: [digest(path)])[0]
+        """SHA-256 of a file as hexadecimal text; raises `DataError` where it cannot be read."""
+        try:
+            return self._find(path, "file", lambda: [digest(path)])[0]
+        except OSError as error:
+            raise DataError(f"{path}: cannot read the file: {error.strerror or error}") from error
 
     def digest_of_output(self, path):
         """As `digest`, for a file that the run itself writes: it does not decide the outcome."""

@@ -13,6 +13,7 @@ from lts_keras.config.read import parse_config
 from lts_keras.data.checks.check import read_report
 from lts_keras.data.prepare import code, records, shards, write
 from lts_keras.data.prepare import prepare as prepare_module
+from lts_keras.data.prepare.fingerprints import Fingerprints
 from lts_keras.data.prepare.plan import PlannedPhoto
 from lts_keras.data.prepare.prepare import prepare
 from lts_keras.data.schema import DataError
@@ -173,6 +174,13 @@ def test_a_damaged_shard_is_seen_by_verify_whatever_its_time(root, tmp_path):
     os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
     prepare(configuration(root), tmp_path, verify=True)
     assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("name", ["nowhere.png", "folder"])
+def test_a_file_that_cannot_be_read_is_named(tmp_path, name):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(DataError, match=f"{name}: cannot read the file: "):
+        Fingerprints(tmp_path / "none").digest(tmp_path / name)
 
 
 def test_the_remembered_files_do_not_grow(root, tmp_path):
