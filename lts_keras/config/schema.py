@@ -123,26 +123,50 @@ class ModelConfig(Section):
 class EvaluateConfig(Section):
     """Evaluation at the photos' original size."""
 
-    threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
+    threshold: float | Literal["best"] | None = None
     """Mask probability above which a pixel belongs to the object, of evaluation, export and prediction; `null`: the
-    preset's."""
+    preset's; `best`: the one with the highest mean IoU on `calibration_split`."""
+    presence: bool = False
+    """Whether the model may say that nothing is there: the presence score is calibrated on `calibration_split`, and an
+    answer below its threshold is an empty mask. Off in the paper's rows."""
+    calibration_split: str | None = None
+    """Split that the best threshold and the presence are taken from; it is not judged."""
     splits: tuple[str, ...] = ("val", "testA", "testB", "test")
     """Splits that the data does not have are passed over."""
+    image_size: Annotated[int, Field(gt=0, multiple_of=32)] | None = None
+    """Side of the square that photos are judged at; `null`: the one that the model was trained at (table 6)."""
     batch_size: PositiveInt = 16
+    num_devices: PositiveInt | None = None
+    """Devices that share the photos; `null`: all GPUs, or the processor."""
     bootstrap_samples: PositiveInt = 1000
+    min_slice_size: PositiveInt = 30
+    """Slices of fewer expressions are shown with their count and not judged."""
     num_pictures: NonNegativeInt = 24
     groups: dict[str, tuple[str, ...]] = {}
     """Further slices: a name and the data sets that it takes together, all judged splits of them."""
 
     @pydantic.field_validator("threshold", mode="before")
     @classmethod
-    def _no_choice(cls, value):
-        if isinstance(value, str):
+    def _probability_or_best(cls, value):
+        number = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1
+        if number or value in (None, "best"):
+            return value
+        raise ValueError(
+            "evaluate.threshold must be a probability between 0 and 1, best, or null for the preset's. "
+            f"Received: {value!r}"
+        )
+
+    @pydantic.model_validator(mode="after")
+    def _calibration(self):
+        if self.calibration_split is None and (self.threshold == "best" or self.presence):
+            key = "evaluate.threshold: best" if self.threshold == "best" else "evaluate.presence: true"
+            raise ValueError(f"{key} needs evaluate.calibration_split, a split that is not judged. Received: null")
+        if self.calibration_split in self.splits:
             raise ValueError(
-                "evaluate.threshold must be a probability between 0 and 1, or null for the preset's; choosing the best "
-                f"one is not possible here. Received: {value!r}"
+                "evaluate.calibration_split must not be judged: what is chosen on a split flatters its scores. Take "
+                f"it out of evaluate.splits {list(self.splits)}. Received: {self.calibration_split}"
             )
-        return value
+        return self
 
 
 class BlessConfig(Section):
