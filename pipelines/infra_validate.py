@@ -60,7 +60,7 @@ def fingerprint(config):
 
 
 def compare(client, predictor, samples):
-    """Asks both and compares mask, size, score and point.
+    """Asks both and compares mask, size, score and presence.
 
     Args:
         client: `serving.client.Client`.
@@ -89,6 +89,8 @@ def compare(client, predictor, samples):
                 )
             if abs(answer.score - prediction.score) > MAX_SCORE_DIFFERENCE:
                 raise StageError(f"{expression!r}: score {answer.score} instead of {prediction.score}")
+            if answer.presence is None or abs(answer.presence - prediction.presence) > MAX_SCORE_DIFFERENCE:
+                raise StageError(f"{expression!r}: presence {answer.presence} instead of {prediction.presence}")
             log["expressions"] += 1
             log["pixels"] += answer.mask.size
             log["different_pixels"] += different

@@ -44,6 +44,8 @@ class Answer:
     Attributes:
         mask: bool array `(height, width)`.
         score: float, mean probability inside the mask, 0 for an empty one.
+        presence: float in 0..1, how surely the photo has what the expression names; `None` of a model that was exported
+            before it was told.
         box: `(x0, y0, x1, y1)` of the mask, exclusive at the far side, zeros for an empty one.
         point: `(x, y)`, where the prior is highest.
         version: int, version of the model that answered.
@@ -51,6 +53,7 @@ class Answer:
 
     mask: np.ndarray
     score: float
+    presence: float | None
     box: tuple[int, int, int, int]
     point: tuple[int, int]
     version: int
@@ -100,6 +103,7 @@ class Client:
             Answer(
                 mask=np.asarray(Image.open(io.BytesIO(outputs["mask_png_bytes"][row]))) > 0,
                 score=float(outputs["score"][row]),
+                presence=float(outputs["presence"][row]) if "presence" in outputs else None,
                 box=tuple(outputs["box"][row].tolist()),
                 point=tuple(outputs["point"][row].tolist()),
                 version=spec.version.value,

@@ -27,7 +27,7 @@ def check_saved_model(folder, predictor, samples):
         threshold; 0 is usual).
 
     Raises:
-        ExportError: if a mask, box, point or size differs, or a score by more than 1e-4.
+        ExportError: if a mask, box, point or size differs, or a score or presence by more than 1e-4.
     """
     signatures = tf.saved_model.load(str(folder)).signatures
     report = {"photos": 0, "expressions": 0, "pixels": 0, "ties": 0}
@@ -66,6 +66,7 @@ def _compare(answer, prediction, distance, where):
         raise ExportError(f"{where}: {int(differing.sum())} pixels of the mask")
     if not differing.any() and tuple(answer["box"]) != prediction.box:
         raise ExportError(f"{where}: box {tuple(answer['box'])} instead of {prediction.box}")
-    if abs(float(answer["score"]) - prediction.score) > 1e-4:
-        raise ExportError(f"{where}: score {answer['score']} instead of {prediction.score}")
+    for name in ("score", "presence"):
+        if abs(float(answer[name]) - getattr(prediction, name)) > 1e-4:
+            raise ExportError(f"{where}: {name} {answer[name]} instead of {getattr(prediction, name)}")
     return int(differing.sum())

@@ -36,6 +36,7 @@ class ServedModel(tf.Module):
         self._image_resize = getattr(model, "image_resize", "letterbox")
         self._max_tokens = model.max_tokens
         self._threshold = model.threshold
+        self._presence = model.presence
         self._options = export_config
         self._batched = None
         self._prepare_one = _prepare_function(model.image_size, export_config.max_photo_pixels, self._image_resize)
@@ -95,7 +96,7 @@ class ServedModel(tf.Module):
 
     def _answer(self, mask, prior, sizes):
         return tf.map_fn(
-            lambda row: answer(*row, self._image_size, self._threshold, self._image_resize),
+            lambda row: answer(*row, self._image_size, self._threshold, self._image_resize, self._presence),
             (mask, prior, sizes),
             fn_output_signature=ANSWER,
             parallel_iterations=_PARALLEL_PHOTOS,

@@ -23,6 +23,7 @@ from lts_keras.models.freezing import restore_flags
 from lts_keras.models.synchronization import synchronize_batch_norm
 from lts_keras.models.three_maps import with_three_maps
 from lts_keras.prediction.predictor import Predictor
+from lts_keras.prediction.presence import Presence
 
 __all__ = ["BOXES", "LTS"]
 
@@ -82,6 +83,9 @@ class LTS(keras.Model):
     Reference:
      - Jing et al., "Locate then Segment", CVPR 2021.
     """
+
+    presence = Presence()
+    """How sure the model is that something is there; an evaluation may calibrate it, see `Presence`."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""From the network's maps to an answer in the photo's own pixels.
+"""From the network's maps to answers in the photo's own pixels.
 
 Evaluation, prediction and the served graph share this one function, graph operations alone.
 """
@@ -7,51 +7,71 @@ import tensorflow as tf
 
 from lts_keras.data.input.geometry import restore_points, restore_probabilities
 from lts_keras.data.input.placement import letterbox_box
+from lts_keras.prediction.presence import Presence
 
-__all__ = ["restore_answer"]
+__all__ = ["restore_answer", "restore_answers"]
 
 
-def restore_answer(mask, prior, height, width, size, threshold, resize="letterbox"):
-    """Mask, score, box and point of one expression.
+def restore_answers(mask, prior, height, width, size, threshold, resize="letterbox", presence=None):
+    """Mask, score, presence, box and point of N expressions on photos of one size.
 
     Args:
-        mask: float32 probabilities of shape `(size / 4, size / 4, 1)`.
-        prior: float32 probabilities or logits of shape `(size / 8, size / 8, 1)`.
-        height, width: integer scalars, the photo's size in pixels.
+        mask: float32 probabilities of shape `(N, size / 4, size / 4, 1)`.
+        prior: float32 probabilities of shape `(N, size / 8, size / 8, 1)`.
+        height, width: integer scalars, the photos' size in pixels.
         size: int, side of the square in pixels.
         threshold: float, probability above which a pixel belongs to the mask.
         resize: how the photo became the square, `"letterbox"` or `"plain"`.
+        presence: `Presence`; one that is not calibrated if `None`.
 
     Returns:
-        dict: `mask` bool `(height, width)`; `score` float32 scalar, mean probability inside the mask, 0 for an empty
-        one; `box` int32 `(4,)`, x0, y0, x1, y1 around the mask, the far side exclusive, zeros for an empty one;
-        `point` int32 `(2,)`, x, y of the prior's maximum among the cells whose centre shows the photo.
+        dict: `probabilities` float32 `(N, height, width)`; `mask` bool `(N, height, width)`, where they are above the
+        threshold, all false where `presence` says that nothing is there; `score` float32 `(N,)`, mean probability
+        inside the mask, 0 for an empty one; `presence` float32 `(N,)`; `box` int32 `(N, 4)`, x0, y0, x1, y1 around the
+        mask, the far side exclusive, zeros for an empty one; `point` int32 `(N, 2)`, x, y of the prior's maximum among
+        the cells whose centre shows the photo.
     """
+    presence = presence or Presence()
     probabilities = restore_probabilities(mask, height, width, size, resize)[..., 0]
     inside = probabilities > threshold
-    count = tf.reduce_sum(tf.cast(inside, tf.float32))
-    total = tf.reduce_sum(tf.where(inside, probabilities, 0.0))
+    highest, point = _peak(prior, height, width, size, resize)
+    sure = presence(tf.reduce_max(probabilities, axis=[1, 2]), highest)
+    if presence.threshold is not None:
+        inside &= (sure >= presence.threshold)[:, None, None]
+    count = tf.reduce_sum(tf.cast(inside, tf.float32), axis=[1, 2])
+    total = tf.reduce_sum(tf.where(inside, probabilities, 0.0), axis=[1, 2])
     return {
+        "probabilities": probabilities,
         "mask": inside,
         "score": tf.math.divide_no_nan(total, count),
+        "presence": sure,
         "box": _bounds(inside),
-        "point": _peak(prior, height, width, size, resize),
+        "point": point,
     }
 
 
+def restore_answer(mask, prior, height, width, size, threshold, resize="letterbox", presence=None):
+    """As `restore_answers` for one expression, all tensors without the first axis."""
+    answers = restore_answers(mask[None], prior[None], height, width, size, threshold, resize, presence)
+    return {name: value[0] for name, value in answers.items()}
+
+
 def _bounds(inside):
+    """The box around each mask; zeros around an empty one."""
     sides = []
-    for axis in (0, 1):  # columns, then rows
-        filled = tf.where(tf.reduce_any(inside, axis))[:, 0]
-        sides.append(
-            tf.cond(tf.size(filled) > 0, lambda f=filled: tf.stack([f[0], f[-1] + 1]), lambda: tf.zeros([2], tf.int64))
-        )
-    (x0, x1), (y0, y1) = (tf.unstack(tf.cast(side, tf.int32), num=2) for side in sides)
-    return tf.stack([x0, y0, x1, y1])
+    for axis in (1, 2):  # columns, then rows
+        filled = tf.reduce_any(inside, axis)
+        places = tf.range(tf.shape(filled)[1])
+        last = tf.reduce_max(tf.where(filled, places + 1, 0), axis=1)
+        first = tf.reduce_min(tf.where(filled, places, last[:, None]), axis=1)
+        sides.append((first, last))
+    (x0, x1), (y0, y1) = sides
+    return tf.stack([x0, y0, x1, y1], axis=1)
 
 
 def _peak(prior, height, width, size, resize):
-    cells = prior.shape[0] or tf.shape(prior)[0]
+    """The prior's largest value among the cells that show the photo, and its place in the photo."""
+    cells = prior.shape[1] or tf.shape(prior)[1]
     stride = size // cells
     top, left, inner_height, inner_width = letterbox_box(height, width, size, resize)
 
@@ -63,5 +83,7 @@ def _peak(prior, height, width, size, resize):
         return tf.where(tf.reduce_any(covered), covered, middle)
 
     allowed = shown(top, inner_height)[:, None] & shown(left, inner_width)[None, :]
-    best = tf.argmax(tf.reshape(tf.where(allowed, prior[..., 0], prior.dtype.min), [-1]), output_type=tf.int32)
-    return restore_points(tf.stack([best % cells, best // cells]), height, width, size, stride, resize)
+    flat = tf.reshape(tf.where(allowed, prior[..., 0], prior.dtype.min), [tf.shape(prior)[0], -1])
+    best = tf.argmax(flat, axis=1, output_type=tf.int32)
+    places = tf.stack([best % cells, best // cells], axis=1)
+    return tf.reduce_max(flat, axis=1), restore_points(places, height, width, size, stride, resize)

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from lts_keras.utils.policies import replace_policy
 
-__all__ = ["float32_twin", "half_functions", "network_function", "segment_many"]
+__all__ = ["float32_copy", "float32_twin", "half_functions", "network_function", "segment_many"]
 
 
 def float32_twin(model):
@@ -16,11 +16,25 @@ def float32_twin(model):
     # A part that was given from outside may have another type than the whole.
     if all(layer.compute_dtype == "float32" for layer in model._flatten_layers()):
         return model
+    return float32_copy(model)
+
+
+def float32_copy(model, image_size=None):
+    """A model of its own, in float32, with the same weights and the same answers to the same square.
+
+    Args:
+        model: `LTS`.
+        image_size: int, side of the square that the copy makes of photos; the model's own if `None`.
+
+    Returns:
+        `LTS` or the subclass that the model is.
+    """
     model.build_from_config({})
-    twin = type(model).from_config(replace_policy(model.get_config(), "float32"))
-    twin.set_weights(model.get_weights())
-    twin.threshold = model.threshold
-    return twin
+    config = replace_policy(model.get_config(), "float32")
+    copy = type(model).from_config(config | ({} if image_size is None else {"image_size": image_size}))
+    copy.set_weights(model.get_weights())
+    copy.threshold, copy.presence = model.threshold, model.presence
+    return copy
 
 
 def network_function(model):

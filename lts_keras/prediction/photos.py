@@ -13,6 +13,7 @@ __all__ = ["ANSWER", "answer", "check_photo", "letterbox_photo", "prepare_photo"
 ANSWER = {
     "mask_png_bytes": tf.TensorSpec((), tf.string),
     "score": tf.TensorSpec((), tf.float32),
+    "presence": tf.TensorSpec((), tf.float32),
     "box": tf.TensorSpec((4,), tf.int32),
     "point": tf.TensorSpec((2,), tf.int32),
     "size": tf.TensorSpec((2,), tf.int32),
@@ -81,7 +82,7 @@ def letterbox_photo(photo, image_size, resize="letterbox"):
     return letterbox_image(photo, image_size, resize), tf.shape(photo)[:2]
 
 
-def answer(mask, prior, size, image_size, threshold, resize="letterbox"):
+def answer(mask, prior, size, image_size, threshold, resize="letterbox", presence=None):
     """What is told about one expression, in pixels of the original photo.
 
     Args:
@@ -91,13 +92,15 @@ def answer(mask, prior, size, image_size, threshold, resize="letterbox"):
         image_size: int. Side of the square in pixels.
         threshold: float. Probability above which a pixel belongs to the mask.
         resize: as for `prepare_photo`.
+        presence: `Presence`; one that is not calibrated if `None`.
 
     Returns:
         dict of the tensors of `ANSWER`: `mask_png_bytes`, an 8-bit grey PNG of 0 and 255 (TensorFlow writes no 1-bit
         PNG, and compressed it would be little smaller); `score`, the mean probability inside the mask, 0 for an empty
-        one; `box`, x0, y0, x1, y1 of the mask, exclusive at the far side, zeros for an empty one; `point`, x, y of
-        the prior's maximum; `size` as given.
+        one; `presence`, how surely something is there, see `Presence`; `box`, x0, y0, x1, y1 of the mask, exclusive at
+        the far side, zeros for an empty one; `point`, x, y of the prior's maximum; `size` as given.
     """
-    found = restore_answer(mask, prior, size[0], size[1], image_size, threshold, resize)
+    found = restore_answer(mask, prior, size[0], size[1], image_size, threshold, resize, presence)
+    del found["probabilities"]
     grey = tf.cast(found.pop("mask"), tf.uint8) * 255
     return {"mask_png_bytes": tf.io.encode_png(grey[..., None]), **found, "size": size}

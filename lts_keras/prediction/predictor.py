@@ -24,6 +24,7 @@ class Prediction:
     Attributes:
         mask: bool array `(height, width)`.
         score: float, mean probability inside the mask, 0 for an empty one.
+        presence: float in 0..1, how surely the photo has what the expression names, see `Presence`.
         box: `(x0, y0, x1, y1)` of the mask, exclusive at the far side, zeros for an empty one.
         point: `(x, y)`, where the prior is highest.
         prior: float32 array `(height, width)` of probabilities.
@@ -31,6 +32,7 @@ class Prediction:
 
     mask: np.ndarray
     score: float
+    presence: float
     box: tuple[int, int, int, int]
     point: tuple[int, int]
     prior: np.ndarray
@@ -62,6 +64,7 @@ class Predictor:
         self.image_size = model.image_size
         self.image_resize = getattr(model, "image_resize", "letterbox")
         self.threshold = model.threshold
+        self.presence = model.presence
         self._tokenizer = Tokenizer(model.vocabulary, model.max_tokens)
         encode, segment = half_functions(float32_twin(model))
         self._decode = tf.function(self._decode_graph, autograph=False, input_signature=[tf.TensorSpec((), tf.string)])
@@ -127,7 +130,9 @@ class Predictor:
     def _restore_graph(self, mask, prior, size):
         height, width = size[0], size[1]
         whole = restore_probabilities(prior, height, width, self.image_size, self.image_resize)[..., 0]
-        found = restore_answer(mask, prior, height, width, self.image_size, self.threshold, self.image_resize)
+        shape = height, width, self.image_size
+        found = restore_answer(mask, prior, *shape, self.threshold, self.image_resize, self.presence)
+        del found["probabilities"]
         return found | {"prior": whole}
 
     def _prediction(self, mask, prior, size):
@@ -135,6 +140,7 @@ class Predictor:
         return Prediction(
             mask=found["mask"],
             score=float(found["score"]),
+            presence=float(found["presence"]),
             box=tuple(found["box"].tolist()),
             point=tuple(found["point"].tolist()),
             prior=found["prior"],

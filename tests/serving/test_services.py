@@ -51,12 +51,13 @@ def test_answers_equal_the_keras_models(client, saved_models):
         np.testing.assert_array_equal(answer.mask, prediction.mask)
         assert (answer.box, answer.point, answer.version) == (prediction.box, prediction.point, 7)
         assert answer.score == pytest.approx(prediction.score, abs=1e-5)
+        assert answer.presence == pytest.approx(prediction.presence, abs=1e-5)
 
 
 def test_model_spec_is_echoed_with_the_version_that_answered(client):
     outputs, spec = client.predict(GOOD)
     assert (spec.name, spec.version.value, spec.signature_name) == ("lts", 7, "serving_default")
-    assert set(outputs) == {"mask_png_bytes", "score", "box", "point", "size"}
+    assert set(outputs) == {"mask_png_bytes", "score", "presence", "box", "point", "size"}
 
 
 def test_output_filter_is_honoured(client):

@@ -223,29 +223,32 @@ def restore_points(points, height, width, size, stride=1, resize="letterbox"):
 
 
 def restore_probabilities(probabilities, height, width, size, resize="letterbox"):
-    """Brings a map of the square to the photo's own size, the letterbox cut off, in one bilinear step.
+    """Brings maps of the square to the photo's own size, the letterbox cut off, in one bilinear step.
 
     Args:
-        probabilities: float32 tensor of shape `(cells, cells, channels)`, a map of the whole square.
+        probabilities: float32 tensor of shape `(cells, cells, channels)`, a map of the whole square, or N of them for
+            photos of one size, `(N, cells, cells, channels)`.
         height, width: integer scalars, the photo's size.
         size: side of the square in pixels.
         resize: as for `letterbox_image`.
 
     Returns:
-        float32 tensor of shape `(height, width, channels)`. A photo smaller than the map gets means over cells.
+        float32 tensor of shape `(height, width, channels)` or `(N, height, width, channels)`. A photo smaller than the
+        map gets means over cells.
     """
-    cells = tf.cast(tf.shape(probabilities)[:2], tf.float32)
+    if probabilities.shape.rank == 3:
+        return restore_probabilities(probabilities[None], height, width, size, resize)[0]
+    cells = tf.cast(tf.shape(probabilities)[1:3], tf.float32)
     top, left, inner_height, inner_width = letterbox_box(height, width, size, resize)
     sides = tf.cast(tf.stack([height, width]), tf.int32)
     # photo = (square - corner) * sides / inner, and square = cell * stride.
     zoom = tf.cast(sides, tf.float32) / tf.cast(tf.stack([inner_height, inner_width]), tf.float32)
     stride = tf.cast(size, tf.float32) / cells
-    restored = tf.raw_ops.ScaleAndTranslate(
-        images=probabilities[None],
+    return tf.raw_ops.ScaleAndTranslate(
+        images=probabilities,
         size=sides,
         scale=zoom * stride,
         translation=-tf.cast(tf.stack([top, left]), tf.float32) * zoom,
         kernel_type="triangle",
         antialias=True,
     )
-    return restored[0]

@@ -24,7 +24,7 @@ OPERATORS = set(
     DecodePng DecodeRaw DenseBincount DisableCopyOnRead DivNoNan EncodePng EnsureShape Equal ExpandDims
     ExtractJpegShape Fill Floor FloorDiv FloorMod FusedBatchNormV3 GatherV2 Greater GreaterEqual
     HashTableV2 Identity IdentityN LeakyRelu Less LessEqual LogicalAnd LogicalNot LogicalOr LookupTableFindV2
-    LookupTableImportV2 MatMul Max Maximum Mean MergeV2Checkpoints Min Minimum Mul Neg NoOp NormalizeUTF8
+    Log Log1p LookupTableImportV2 MatMul Max Maximum Mean MergeV2Checkpoints Min Minimum Mul Neg NoOp NormalizeUTF8
     NotEqual Pack Pad PadV2 PartitionedCall Placeholder Prod RaggedTensorToTensor Range ReadVariableOp RealDiv Relu
     Reshape ResizeArea ResizeBicubic ResizeNearestNeighbor RestoreV2 ReverseV2 Round Rsqrt SaveV2
     ScaleAndTranslate Select SelectV2 Shape ShardedFilename Sigmoid Size SpaceToBatchND Split SplitV Squeeze
@@ -53,6 +53,7 @@ def test_signatures_have_the_agreed_names_dtypes_and_shapes(exported):
     answers = {
         "mask_png_bytes": ("string", [None]),
         "score": ("float32", [None]),
+        "presence": ("float32", [None]),
         "box": ("int32", [None, 4]),
         "point": ("int32", [None, 2]),
         "size": ("int32", [None, 2]),
@@ -92,6 +93,7 @@ def test_served_masks_equal_the_keras_models(exported, size):
             assert answers["box"][row].tolist() == list(prediction.box)
             assert answers["point"][row].tolist() == list(prediction.point)
             assert answers["score"][row] == pytest.approx(prediction.score, abs=1e-5)
+            assert answers["presence"][row] == pytest.approx(prediction.presence, abs=1e-5)
             assert answers["size"][row].tolist() == list(size)
 
 

@@ -1,0 +1,47 @@
+"""How sure a model is that what an expression names is in the photo at all."""
+
+import dataclasses
+
+import tensorflow as tf
+
+__all__ = ["Presence"]
+
+_LEAST = 1e-6
+"""Probabilities are kept so far from 0 and 1: beyond, float32's logits are noise."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Presence:
+    """Presence as a probability, from the highest values of mask and prior (Platt's scaling of two logits).
+
+    `sigmoid(bias + mask_weight * logit(largest mask probability) + prior_weight * logit(largest prior probability))`.
+    As it stands before any calibration, it is the largest mask probability.
+
+    Attributes:
+        bias, mask_weight, prior_weight: float.
+        threshold: float. Below it the answer is that nothing is there: an empty mask. `None`, the paper's: never.
+
+    Reference:
+     - Platt, "Probabilistic outputs for support vector machines", 1999.
+    """
+
+    bias: float = 0.0
+    mask_weight: float = 1.0
+    prior_weight: float = 0.0
+    threshold: float | None = None
+
+    def __call__(self, mask, prior):
+        """Presence of largest probabilities; graph operations alone.
+
+        Args:
+            mask, prior: float32 tensors of one shape, the largest probability of each.
+
+        Returns:
+            float32 tensor of that shape, 0..1.
+        """
+        return tf.sigmoid(self.bias + self.mask_weight * _logit(mask) + self.prior_weight * _logit(prior))
+
+
+def _logit(probability):
+    kept = tf.clip_by_value(probability, _LEAST, 1 - _LEAST)
+    return tf.math.log(kept) - tf.math.log1p(-kept)
