@@ -125,11 +125,15 @@ class Tokenizer(tf.Module):
         """Number of ids: the words, padding and unknown."""
         return len(self.vocabulary) + _FIRST_WORD
 
+    def word_ids(self, expressions):
+        """Ids of all words: string `(n,)` -> int32 ragged `(n, None)`, neither cut nor padded."""
+        words = split_words(expressions)
+        return words.with_values(tf.cast(self._table.lookup(words.values), tf.int32))
+
     def __call__(self, expressions):
         """Token ids of expressions, see the class."""
         expressions = tf.convert_to_tensor(expressions, tf.string)
-        words = split_words(tf.reshape(expressions, [-1]))
-        ids = words.with_values(tf.cast(self._table.lookup(words.values), tf.int32))
+        ids = self.word_ids(tf.reshape(expressions, [-1]))
         rows = ids.to_tensor(default_value=PADDING, shape=[None, self.max_tokens])
         result = tf.reshape(rows, tf.concat([tf.shape(expressions), [self.max_tokens]], 0))
         result.set_shape(expressions.shape.concatenate([self.max_tokens]))

@@ -18,6 +18,7 @@ class Facts:
     """Pixel counts of one expression at the photo's own size.
 
     Attributes:
+        highest: the largest probability of the mask and of the prior within the photo, what `Presence` is made from.
         pixels: int, of the photo.
         truth_pixels: int, of the true mask; `None` for an object with a box alone.
         sweep: int64 array `(2, len(SWEEP))`, intersection and union of answer and truth at each threshold; `None`
@@ -28,6 +29,7 @@ class Facts:
         rule_hit: the same of the point that left, right, top and bottom name, see `trivial.place_of_words`.
     """
 
+    highest: tuple[float, float]
     pixels: int
     truth_pixels: int | None
     sweep: np.ndarray | None

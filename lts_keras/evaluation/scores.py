@@ -9,9 +9,6 @@ from lts_keras.metrics import PRECISIONS, intersection_over_union
 
 __all__ = ["Scores"]
 
-SMALL_AREA = 0.03
-"""Objects below this share of the photo form the slice `small`."""
-
 
 class Scores:
     """Collects answers one at a time and keeps numbers alone, so its memory does not grow with the photos' size.
@@ -25,36 +22,23 @@ class Scores:
         self._rows = collections.defaultdict(list)
         self._trivial = collections.defaultdict(TrivialAnswers)
 
-    def add(self, answer, truth, truth_box):
+    def add(self, row, facts):
         """Adds one expression.
 
         Args:
-            answer: dict with `mask` bool `(height, width)`, `point`, `dataset`, `split`, `ref_id`, `image_id`,
-                `expression`; `iou` and `prior_hit` are set in it (`iou` is None where there is no true mask).
-            truth: bool `(height, width)`, or `None` for an object with a box alone: it counts for
-                `localization_accuracy` only, judged by the box.
-            truth_box: `(x0, y0, x1, y1)`.
+            row: dict, as `rows_and_facts` gives it and predictions.json holds it.
+            facts: `Facts`.
         """
-        mask, (x, y) = answer["mask"], answer["point"]
-        intersection = union = np.nan
-        if truth is None:
-            x0, y0, x1, y1 = truth_box
-            hit, area = bool(x0 <= x + 0.5 < x1 and y0 <= y + 0.5 < y1), (x1 - x0) * (y1 - y0) / mask.size
-            answer["iou"] = None
-        else:
-            intersection, union = int(np.sum(mask & truth)), int(np.sum(mask | truth))
-            hit, area = bool(truth[y, x]), float(truth.mean())
-            answer["iou"] = float(intersection_over_union(intersection, union))
-        answer["prior_hit"] = hit
-        name = f"{answer['dataset']}/{answer['split']}"
-        row = (answer["image_id"], f"{name}/{answer['ref_id']}", intersection, union, float(hit))
-        self._rows[f"{name}/{'small' if area < SMALL_AREA else 'large'}"].append(row)
-        groups = [group for group, datasets in self._groups.items() if answer["dataset"] in datasets]
+        name = f"{row['dataset']}/{row['split']}"
+        hit = np.nan if row["prior_hit"] is None else float(row["prior_hit"])
+        pair = (row["intersection"], row["union"]) if row["union"] is not None else (np.nan, np.nan)
+        values = (row["image_id"], f"{name}/{row['ref_id']}", *pair, hit)
+        groups = [group for group, datasets in self._groups.items() if row["dataset"] in datasets]
         for slice_name in (name, *groups):
-            self._rows[slice_name].append(row)
-            self._trivial[slice_name].add(answer["expression"], truth, truth_box, mask.shape)
+            self._rows[slice_name].append(values)
+            self._trivial[slice_name].add(facts)
 
-    def result(self, bootstrap_samples=1000, seed=0):
+    def result(self, bootstrap_samples=1000, seed=0, min_slice_size=30):
         """All metrics.
 
         Args:
@@ -92,7 +76,8 @@ def _metrics(intersection, union, hit):
         values["mean_iou"] = float(iou.mean())
         values["overall_iou"] = float(intersection_over_union(intersection.sum(), union.sum()))
         values |= {f"precision_at_{percent}": float(np.mean(iou > percent / 100)) for percent in PRECISIONS}
-    return values | {"localization_accuracy": float(hit.mean())}
+    located = hit[~np.isnan(hit)]
+    return values | {"localization_accuracy": float(located.mean()) if len(located) else None}
 
 
 def _bootstrap(photo, intersection, union, hit, samples, seed):

@@ -2,12 +2,10 @@
 
 import numpy as np
 
+from lts_keras.evaluation.facts import BOX_SHARES
 from lts_keras.metrics import intersection_over_union
 
-__all__ = ["TrivialAnswers", "place_of_words"]
-
-BOX_SHARES = np.round(np.arange(0.3, 1.0, 0.1), 1)
-"""Sides of the centred box that are tried, as shares of the photo's sides."""
+__all__ = ["TrivialAnswers", "has_place_words", "place_of_words"]
 
 _PLACES = {
     "left": (0.25, None),
@@ -39,6 +37,11 @@ def place_of_words(expression):
     return 0.5 if x is None else x, 0.5 if y is None else y
 
 
+def has_place_words(expression):
+    """Whether a word of an expression names a place in the photo or a side of another object."""
+    return place_of_words(expression) != (0.5, 0.5)
+
+
 class TrivialAnswers:
     """Scores of the whole image, of the best centred box and of the left/right/top/bottom rule.
 
@@ -46,50 +49,40 @@ class TrivialAnswers:
     """
 
     def __init__(self):
-        self._whole, self._boxes = [], [[] for _ in BOX_SHARES]
+        self._whole, self._boxes = [], []
         self._center, self._rule = [], []
 
-    def add(self, expression, truth, truth_box, shape):
-        """Adds one expression; arguments as `Scores.add`, `shape` is the photo's `(height, width)`."""
-        self._center.append(_hits(truth, truth_box, shape, (0.5, 0.5)))
-        self._rule.append(_hits(truth, truth_box, shape, place_of_words(expression)))
-        if truth is None:
-            return
-        area = int(truth.sum())
-        self._whole.append((area, truth.size))
-        for share, pixels in zip(BOX_SHARES, self._boxes, strict=True):
-            top, left = (round(side * (1 - share) / 2) for side in shape)
-            inner = truth[top : shape[0] - top, left : shape[1] - left]
-            common = int(inner.sum())
-            pixels.append((common, area + inner.size - common))
+    def add(self, facts):
+        """Adds one expression's `Facts`."""
+        if facts.center_hit is not None:
+            self._center.append(facts.center_hit)
+            self._rule.append(facts.rule_hit)
+        if facts.truth_pixels is not None:
+            self._whole.append((facts.truth_pixels, facts.pixels))
+            self._boxes.append(facts.centered)
 
     def result(self):
-        """Returns answer name -> metric name -> float."""
+        """Returns answer name -> metric name -> float, `None` where nothing can be counted."""
         answers = {
             "whole_image": {"localization_accuracy": None},
-            "centered_box": {"localization_accuracy": float(np.mean(self._center))},
-            "left_right_rule": {"localization_accuracy": float(np.mean(self._rule))},
+            "centered_box": {"localization_accuracy": _mean(self._center)},
+            "left_right_rule": {"localization_accuracy": _mean(self._rule)},
         }
         if self._whole:
-            answers["whole_image"] |= _iou_metrics(self._whole)
-            boxes = [
-                _iou_metrics(pixels) | {"side": float(s)} for s, pixels in zip(BOX_SHARES, self._boxes, strict=True)
-            ]
+            answers["whole_image"] |= _iou_metrics(np.array(self._whole).T)
+            pairs = np.array(self._boxes)
+            boxes = [_iou_metrics(pairs[:, :, place].T) | {"side": float(s)} for place, s in enumerate(BOX_SHARES)]
             answers["centered_box"] |= max(boxes, key=lambda metrics: metrics["mean_iou"])
         return answers
 
 
-def _hits(truth, truth_box, shape, place):
-    height, width = shape
-    x, y = int(place[0] * width), int(place[1] * height)
-    if truth is not None:
-        return bool(truth[y, x])
-    x0, y0, x1, y1 = truth_box
-    return bool(x0 <= x + 0.5 < x1 and y0 <= y + 0.5 < y1)
+def _mean(values):
+    return float(np.mean(values)) if values else None
 
 
 def _iou_metrics(pixels):
-    intersection, union = np.array(pixels, "float64").T
+    """Metrics of rows of intersections and unions, `(2, N)`."""
+    intersection, union = np.asarray(pixels, "float64")
     iou = intersection_over_union(intersection, union)
     return {
         "mean_iou": float(iou.mean()),

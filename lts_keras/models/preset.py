@@ -1,6 +1,7 @@
 """Presets: a folder that holds all that predicting on a raw photo and string needs."""
 
 import contextlib
+import importlib
 import json
 from pathlib import Path
 
@@ -95,7 +96,12 @@ def _check_registered(config, path):
     if not isinstance(config, dict):
         return
     name, module = config.get("class_name"), config.get("module") or "keras"
-    foreign = isinstance(name, str) and module.partition(".")[0] not in ("keras", "builtins")
+    package = module.partition(".")[0]
+    if isinstance(name, str) and package == __name__.partition(".")[0]:
+        # Boxes of this library that `LTS` itself does not need, such as the transformer, register when imported.
+        with contextlib.suppress(ImportError):
+            importlib.import_module(module)
+    foreign = isinstance(name, str) and package not in ("keras", "builtins")
     if foreign and keras.saving.get_registered_object(config.get("registered_name")) is None:
         raise WeightsError(
             f"{path}: the class {name} is not registered: put @keras.saving.register_keras_serializable on it and "

@@ -27,15 +27,17 @@ def restore_answers(mask, prior, height, width, size, threshold, resize="letterb
     Returns:
         dict: `probabilities` float32 `(N, height, width)`; `mask` bool `(N, height, width)`, where they are above the
         threshold, all false where `presence` says that nothing is there; `score` float32 `(N,)`, mean probability
-        inside the mask, 0 for an empty one; `presence` float32 `(N,)`; `box` int32 `(N, 4)`, x0, y0, x1, y1 around the
-        mask, the far side exclusive, zeros for an empty one; `point` int32 `(N, 2)`, x, y of the prior's maximum among
-        the cells whose centre shows the photo.
+        inside the mask, 0 for an empty one; `presence` float32 `(N,)`, and `highest` float32 `(N, 2)`, the
+        probabilities of mask and prior that it is made from; `box` int32 `(N, 4)`, x0, y0, x1, y1 around the mask, the
+        far side exclusive, zeros for an empty one; `point` int32 `(N, 2)`, x, y of the prior's maximum among the cells
+        whose centre shows the photo.
     """
     presence = presence or Presence()
     probabilities = restore_probabilities(mask, height, width, size, resize)[..., 0]
     inside = probabilities > threshold
-    highest, point = _peak(prior, height, width, size, resize)
-    sure = presence(tf.reduce_max(probabilities, axis=[1, 2]), highest)
+    highest_prior, point = _peak(prior, height, width, size, resize)
+    highest_mask = tf.reduce_max(probabilities, axis=[1, 2])
+    sure = presence(highest_mask, highest_prior)
     if presence.threshold is not None:
         inside &= (sure >= presence.threshold)[:, None, None]
     count = tf.reduce_sum(tf.cast(inside, tf.float32), axis=[1, 2])
@@ -45,6 +47,7 @@ def restore_answers(mask, prior, height, width, size, threshold, resize="letterb
         "mask": inside,
         "score": tf.math.divide_no_nan(total, count),
         "presence": sure,
+        "highest": tf.stack([highest_mask, highest_prior], axis=1),
         "box": _bounds(inside),
         "point": point,
     }

@@ -101,6 +101,6 @@ def answer(mask, prior, size, image_size, threshold, resize="letterbox", presenc
         the far side, zeros for an empty one; `point`, x, y of the prior's maximum; `size` as given.
     """
     found = restore_answer(mask, prior, size[0], size[1], image_size, threshold, resize, presence)
-    del found["probabilities"]
+    del found["probabilities"], found["highest"]
     grey = tf.cast(found.pop("mask"), tf.uint8) * 255
     return {"mask_png_bytes": tf.io.encode_png(grey[..., None]), **found, "size": size}

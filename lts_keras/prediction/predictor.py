@@ -132,7 +132,7 @@ class Predictor:
         whole = restore_probabilities(prior, height, width, self.image_size, self.image_resize)[..., 0]
         shape = height, width, self.image_size
         found = restore_answer(mask, prior, *shape, self.threshold, self.image_resize, self.presence)
-        del found["probabilities"]
+        del found["probabilities"], found["highest"]
         return found | {"prior": whole}
 
     def _prediction(self, mask, prior, size):

@@ -11,6 +11,7 @@ from pipelines.stages import StageError
 class Answer:
     mask: np.ndarray
     score: float = 0.5
+    presence: float | None = 0.9
 
 
 class Answers:
@@ -50,6 +51,8 @@ def test_a_pixel_on_the_threshold_may_fall_on_either_side():
         (Answer(masked(80)), "30 of 40000 pixels differ"),
         (Answer(masked(50, (100, 400))), r"mask of \(100, 400\) instead of \(200, 200\)"),
         (Answer(masked(50), score=0.51), "score 0.51 instead of 0.5"),
+        (Answer(masked(50), presence=0.8), "presence 0.8 instead of 0.9"),
+        (Answer(masked(50), presence=None), "presence None instead of 0.9"),
     ],
 )
 def test_other_answers_end_the_run(served, message):

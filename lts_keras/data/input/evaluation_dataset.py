@@ -3,15 +3,26 @@
 import tensorflow as tf
 
 from lts_keras.data.input import geometry
+from lts_keras.data.input.annotated_objects import annotated_objects
 from lts_keras.data.input.options import pipeline_options
 from lts_keras.data.input.sampling import choose
 from lts_keras.data.prepare import records
 from lts_keras.data.schema import DataError
 
-__all__ = ["evaluation_dataset"]
+__all__ = ["evaluation_dataset", "most_rows"]
 
-_OF_PHOTO = ("image", "photo_id", "original_size", "image_bytes")
-_OF_OBJECT = ("ref_id", "dataset", "split", "category", "mask_png", "has_mask", "box")
+_OF_PHOTO = ("image", "photo_id", "original_size")
+_ROWS_AT_416 = 16
+_WINDOW = 128
+"""Photos, undecoded, among which those of one size are brought together."""
+
+
+def most_rows(image_size):
+    """Expressions that go through the network together: 16 at 416 pixels, and as much memory at another size.
+
+    An expression takes about 20 MB there, the features of its image that are gathered for it above all.
+    """
+    return min(512, max(1, round(_ROWS_AT_416 * (416 / image_size) ** 2)))
 
 
 def evaluation_dataset(
@@ -22,13 +33,13 @@ def evaluation_dataset(
     image_size=416,
     image_resize="letterbox",
     batch_size=16,
-    max_expressions=64,
+    max_expressions=None,
     num_workers=None,
 ):
     """Photos with all their expressions, the same elements in the same order each time.
 
-    Photos with about the same number of expressions stand together, so that an element never holds more than
-    `max_expressions`; a photo with more is split over several elements.
+    Photos of one size stand near each other, and those with about the same number of expressions come together, so that
+    an element never holds more than `max_expressions`; a photo with more is split over several elements.
 
     Args:
         data_dir: folder of the shards and `manifest.json`.
@@ -37,14 +48,17 @@ def evaluation_dataset(
         image_size: side of the square in pixels.
         image_resize: how a photo becomes the square, `"letterbox"` or `"plain"`.
         batch_size: photos of an element, at most.
-        max_expressions: expressions of an element, at most.
+        max_expressions: expressions of an element, at most; by default what `most_rows` gives.
         num_workers: threads; by default as many as pay off.
 
     Returns:
-        `tf.data.Dataset` of dicts, B photos with N expressions: `image` float32 `(B, S, S, 3)` in 0..1, `photo_id`
-        and `image_bytes` string `(B,)`, `original_size` int32 `(B, 2)` height and width; `token_ids` int32 `(N, T)`,
-        `image_index` int32 `(N,)` (which photo of the element), `expression`, `ref_id`, `dataset`, `split`,
-        `category`, `mask_png` string `(N,)`, `has_mask` bool `(N,)`, `box` float32 `(N, 4)`.
+        `tf.data.Dataset` of dicts, B photos with N expressions, M masks and R annotated objects: `image` float32
+        `(B, S, S, 3)` in 0..1, `photo_id` string `(B,)`, `original_size` int32 `(B, 2)` height and width; `token_ids`
+        int32 `(N, T)`, `num_words` and `unknown_words` int32 `(N,)`, `image_index` int32 `(N,)` (which photo of the
+        element), `expression`, `ref_id`, `dataset`, `split`, `category` string `(N,)`, `has_mask` bool `(N,)`, `box`
+        float32 `(N, 4)`, `rivals` int32 `(N,)` (see `annotated_objects`), `mask_index` int32 `(N,)`; `mask_png` string
+        `(M,)`, each once for all its expressions; `region_index` int32 `(R,)` (which photo), `region_box` float32
+        `(R, 4)`, `region_category` string `(R,)`.
 
     Raises:
         DataError: no such data, or none of the splits.
@@ -54,41 +68,59 @@ def evaluation_dataset(
     if not found:
         raise DataError(f"{data_dir}: the data has the splits {', '.join(sorted(known))}. Received: {list(splits)}")
     workers = tf.data.AUTOTUNE if num_workers is None else num_workers
+    most = max_expressions or most_rows(image_size)
 
     def select(serialized):
         record = records.parse_record(serialized)
         return record, choose(record, found)
 
     def in_parts(record, chosen):
-        starts = tf.data.Dataset.range(0, tf.size(chosen.objects, tf.int64), max_expressions)
-        return starts.map(
-            lambda start: (
-                record,
-                chosen.expressions[start:][:max_expressions],
-                chosen.objects[start:][:max_expressions],
-            )
-        )
+        starts = tf.data.Dataset.range(0, tf.size(chosen.objects, tf.int64), most)
+        return starts.map(lambda start: (record, chosen.expressions[start:][:most], chosen.objects[start:][:most]))
 
     def load(record, expressions, objects):
         return _load(record, expressions, objects, tokenizer, image_size, image_resize)
 
-    data = tf.data.TFRecordDataset(records.find_shards(data_dir, found))
+    data = _by_size(tf.data.TFRecordDataset(records.find_shards(data_dir, found)))
     data = data.map(select, workers).flat_map(in_parts).map(load, workers)
-    data = _group(data, batch_size, max_expressions).map(_flatten)
+    data = _group(data, batch_size, most).map(_flatten)
     return data.with_options(pipeline_options(True)).prefetch(1)
+
+
+def _by_size(serialized):
+    """Brings photos of one size together within windows of records, which are small as long as they are not decoded."""
+
+    def size(one):
+        record = records.parse_record(one)
+        return record["height"] * 2**31 + record["width"], one
+
+    def ordered(sizes, window):
+        return tf.data.Dataset.from_tensor_slices(tf.gather(window, tf.argsort(sizes, stable=True)))
+
+    return serialized.map(size, 1).batch(_WINDOW).flat_map(ordered)
 
 
 def _load(record, expressions, objects, tokenizer, image_size, image_resize):
     """One photo, decoded, with rows for its expressions."""
     image = geometry.decode_image(record["image_bytes"], record["orientation"])
+    around = annotated_objects(record)
+    distinct, mask_index = tf.unique(objects)
+    words = tokenizer.word_ids(expressions)
     return {
         "image": geometry.letterbox_image(image, image_size, image_resize),
         "photo_id": record["photo_id"],
-        "image_bytes": record["image_bytes"],
         "original_size": tf.stack([tf.cast(record["height"], tf.int32), tf.cast(record["width"], tf.int32)]),
         "token_ids": tokenizer(expressions),
+        "num_words": tf.cast(words.row_lengths(), tf.int32),
+        "unknown_words": tf.reduce_sum(tf.cast(words == tokenizer.unknown, tf.int32), axis=1),
         "expression": expressions,
-        **{name: tf.gather(record[name], objects) for name in _OF_OBJECT},
+        **{name: tf.gather(record[name], objects) for name in ("ref_id", "dataset", "split", "category")},
+        **{name: tf.gather(record[name], objects) for name in ("has_mask", "box")},
+        "rivals": tf.gather(around.rivals, objects),
+        "mask_index": mask_index,
+        "mask_png": tf.gather(record["mask_png"], distinct),
+        "region_box": around.boxes,
+        "region_category": around.categories,
     }
 
 
@@ -112,8 +144,13 @@ def _group(data, batch_size, max_expressions):
 
 
 def _flatten(photos):
-    """Ragged rows of each photo's expressions -> flat ones and the index of their photo."""
+    """Ragged rows of each photo -> flat ones and the index of their photo."""
     rows = {name: value for name, value in photos.items() if name not in _OF_PHOTO}
-    index = tf.cast(rows["expression"].value_rowids(), tf.int32)
     flat = {name: value.values for name, value in rows.items()}
-    return {**{name: photos[name] for name in _OF_PHOTO}, **flat, "image_index": index}
+    # Masks are counted within their photo until here.
+    first = tf.cast(rows["mask_png"].row_starts(), tf.int32)
+    owner = tf.cast(rows["expression"].value_rowids(), tf.int32)
+    flat["mask_index"] += tf.gather(first, owner)
+    region_owner = tf.cast(rows["region_box"].value_rowids(), tf.int32)
+    photo = {name: photos[name] for name in _OF_PHOTO}
+    return {**photo, **flat, "image_index": owner, "region_index": region_owner}

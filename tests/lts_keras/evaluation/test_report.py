@@ -19,6 +19,7 @@ from lts_keras.data.text import read_vocabulary
 from lts_keras.evaluation import report
 from lts_keras.evaluation.scores import Scores
 from tests.lts_keras.data.photos import write_photos
+from tests.lts_keras.evaluation.rows import facts
 from tests.turned import flat_scene, turned_photo
 
 SCENES = {"kind": "scenes", "num_photos": {"train": 4, "val": 4, "testA": 2}, "photo_size": [48, 64]}
@@ -65,7 +66,9 @@ def _answers(record, scores, number):
             "point": [int(x), int(y)],
             "mask": mask,
         }
-        scores.add(answer, truth, record["box"][index].numpy())
+        answer |= {"intersection": int((mask & truth).sum()), "union": int((mask | truth).sum()), "prior_hit": True}
+        answer["iou"] = answer["intersection"] / answer["union"]
+        scores.add(answer, facts(truth))
         encoded = coco_mask.encode(np.asfortranarray(answer.pop("mask"), "uint8"))
         answer["segmentation"] = {"size": encoded["size"], "counts": encoded["counts"].decode()}
         predictions.append(answer)

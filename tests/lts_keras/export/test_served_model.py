@@ -19,7 +19,7 @@ EXPRESSIONS = ["the left dog", "Red circle!", "the man’s LEFT", "zzz unheard-o
 # Text. A new one must be linked by stock TensorFlow Serving, which `check_operators` cannot know for operators younger
 # than its release.
 OPERATORS = set(
-    """AddV2 All Any ArgMax Assert AssignVariableOp AvgPool BatchFunction BatchMatMulV2 BatchToSpaceND BiasAdd
+    """Abs AddV2 All Any ArgMax Assert AssignVariableOp AvgPool BatchFunction BatchMatMulV2 BatchToSpaceND BiasAdd
     BroadcastTo CaseFoldUTF8 Cast ConcatV2 Const Conv2D Conv2DBackpropInput Cumsum DecodeImage DecodeJpeg
     DecodePng DecodeRaw DenseBincount DisableCopyOnRead DivNoNan EncodePng EnsureShape Equal ExpandDims
     ExtractJpegShape Fill Floor FloorDiv FloorMod FusedBatchNormV3 GatherV2 Greater GreaterEqual
@@ -27,7 +27,7 @@ OPERATORS = set(
     Log Log1p LookupTableImportV2 MatMul Max Maximum Mean MergeV2Checkpoints Min Minimum Mul Neg NoOp NormalizeUTF8
     NotEqual Pack Pad PadV2 PartitionedCall Placeholder Prod RaggedTensorToTensor Range ReadVariableOp RealDiv Relu
     Reshape ResizeArea ResizeBicubic ResizeNearestNeighbor RestoreV2 ReverseV2 Round Rsqrt SaveV2
-    ScaleAndTranslate Select SelectV2 Shape ShardedFilename Sigmoid Size SpaceToBatchND Split SplitV Squeeze
+    Select SelectV2 Shape ShardedFilename Sigmoid Size SpaceToBatchND Split SplitV Squeeze
     StatefulPartitionedCall StatelessIf StatelessWhile StaticRegexFullMatch StaticRegexReplace
     StridedSlice StringJoin StringLength StringSplitV2 StringStrip Sub Substr Sum Tanh TensorListConcatV2
     TensorListFromTensor TensorListGetItem TensorListReserve TensorListSetItem TensorListStack Tile

@@ -4,17 +4,19 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from pycocotools import mask as coco_mask
 
 from lts_keras import LTS
 from lts_keras.config.errors import ConfigError
 from lts_keras.config.read import parse_config
 from lts_keras.config.schema import ExportConfig
-from lts_keras.data.input.evaluation_dataset import evaluation_dataset
 from lts_keras.data.input.geometry import decode_image, letterbox_image, restore_probabilities
 from lts_keras.data.input.training_dataset import training_dataset
 from lts_keras.data.input.validation_dataset import validation_dataset
+from lts_keras.data.prepare.records import find_shards, parse_record, read_records
 from lts_keras.data.text import Tokenizer
-from lts_keras.evaluation.evaluate import predict_expressions
+from lts_keras.evaluation.networks import ModelNetwork
+from lts_keras.evaluation.rows import rows_and_facts
 from lts_keras.export.parity import check_saved_model
 from lts_keras.export.saved_model import export_saved_model
 from lts_keras.models.from_config import model_from_config
@@ -56,17 +58,15 @@ def test_the_served_graph_answers_alike(model, tmp_path):
 
 
 def test_evaluation_answers_alike(model, data):
-    folder, tokenizer = data
-    dataset = evaluation_dataset(folder, tokenizer, splits=["train"], image_size=64, image_resize="plain")
-    photos = {}
-    for batch in dataset:
-        names = [name.decode() for name in batch["photo_id"].numpy()]
-        photos |= dict(zip(names, batch["image_bytes"].numpy(), strict=True))
-    answers, predictor = list(predict_expressions(model, dataset)), model.predictor()
-    assert len(photos) == 2 and answers
-    for answer in answers:
-        expected = predictor(photos[answer["image_id"]], answer["expression"])
-        assert (answer["mask"] != expected.mask).mean() < 0.01 and answer["point"] == list(expected.point)
+    folder, _ = data
+    records = [parse_record(one) for path in find_shards(folder) for one in read_records(path)]
+    photos = {record["photo_id"].numpy().decode(): record["image_bytes"].numpy() for record in records}
+    rows, predictor = [row for row, _ in rows_and_facts(ModelNetwork(model), folder, ["train"])], model.predictor()
+    assert {row["image_id"] for row in rows} == photos.keys() and len(photos) == 2
+    for row in rows:
+        expected = predictor(photos[row["image_id"]], row["expression"])
+        assert (coco_mask.decode(row["segmentation"]) != expected.mask).mean() < 0.01
+        assert row["point"] == list(expected.point)
 
 
 def test_training_and_validation_have_no_grey_border(data):

@@ -17,6 +17,7 @@ from lts_keras.models.refiner import Refiner
 from lts_keras.models.trained import model_of_preset, trained_model, trained_options
 from lts_keras.prediction.network import float32_twin
 from lts_keras.weights import WeightsError
+from tests.conftest import run_python
 from tests.lts_keras.models.test_boxes import boxes, plain_three_maps
 from tests.lts_keras.models.test_lts import batch, randomize, small
 
@@ -214,3 +215,11 @@ def test_a_preset_saved_by_hand_tells_what_the_model_itself_has(tmp_path):
     (tmp_path / "training.json").write_text("{}")
     with pytest.raises(ConfigError, match="training.json: cannot be read"):
         model_of_preset(parse_config({}), tmp_path)
+
+
+def test_a_preset_with_any_box_of_the_library_is_read_in_a_process_that_did_not_import_it(tmp_path):
+    """Evaluation and prediction read presets without the module that makes variants."""
+    small(locator="transformer").save_to_preset(tmp_path / "preset")
+    code = "import sys; from lts_keras.models.lts import LTS; print(LTS.from_preset(sys.argv[1]).locator.name)"
+    done = run_python("-c", code, tmp_path / "preset")
+    assert done.returncode == 0 and done.stdout.strip() == "locator", done.stderr[-2000:]

@@ -2,14 +2,15 @@
 
 import numpy as np
 import pytest
+from pycocotools import mask as coco_mask
 
 from lts_keras.data.input.evaluation_dataset import evaluation_dataset
 from lts_keras.data.input.geometry import letterbox_image
 from lts_keras.data.input.training_dataset import training_dataset
 from lts_keras.data.input.validation_dataset import validation_dataset
 from lts_keras.data.schema import Photo, ReferredObject
-from lts_keras.data.text import Tokenizer
-from lts_keras.evaluation.evaluate import predict_expressions
+from lts_keras.evaluation.networks import ModelNetwork
+from lts_keras.evaluation.rows import rows_and_facts
 from tests.lts_keras.data.photos import write_photos
 from tests.small_models import small_model
 from tests.turned import CODES, KINDS, flat_scene, stored, turned_photo
@@ -52,14 +53,13 @@ def test_training_and_validation_see_one_scene(turned, dataset):
 
 def test_evaluation_answers_as_the_predictor_does_on_the_same_bytes(turned):
     model = small_model()
-    tokenizer = Tokenizer(model.vocabulary, model.max_tokens)
-    dataset = evaluation_dataset(turned[0], tokenizer, splits=["train"], image_size=SIZE, batch_size=16)
-    found = {one["ref_id"]: one for one in predict_expressions(model, dataset)}
+    found = {row["ref_id"]: row for row, _ in rows_and_facts(ModelNetwork(model), turned[0], ["train"])}
     expected = model.predictor()(turned_photo(SCENE, 1), "the left dog")
     assert len(found) == 16 and 0 < expected.mask.mean() < 1
     for one in found.values():
-        np.testing.assert_array_equal(one["truth"], MASK)
-        np.testing.assert_array_equal(one["mask"], expected.mask)
+        mask = coco_mask.decode(one["segmentation"]) > 0
+        np.testing.assert_array_equal(mask, expected.mask)
+        assert (one["intersection"], one["union"]) == ((mask & (MASK > 0)).sum(), (mask | (MASK > 0)).sum())
 
 
 def test_a_record_of_stored_pixels_is_read_in_them_whatever_the_photo_says(tmp_path):
