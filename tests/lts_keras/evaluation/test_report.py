@@ -19,7 +19,7 @@ from lts_keras.data.text import read_vocabulary
 from lts_keras.evaluation import report
 from lts_keras.evaluation.scores import Scores
 from tests.lts_keras.data.photos import write_photos
-from tests.lts_keras.evaluation.rows import facts
+from tests.lts_keras.evaluation.rows import facts, row
 from tests.turned import flat_scene, turned_photo
 
 SCENES = {"kind": "scenes", "num_photos": {"train": 4, "val": 4, "testA": 2}, "photo_size": [48, 64]}
@@ -56,20 +56,18 @@ def _answers(record, scores, number):
         truth = decode_mask(record["mask_png"][index].numpy())
         mask = [truth, np.roll(truth, 8, 1), np.zeros_like(truth)][(number + index) % 3]
         y, x = np.argwhere(truth)[0]
-        answer = {
-            "ref_id": ref_id.decode(),
-            "expression": record["expressions"][index][0].numpy().decode() + " & <i>",
-            "image_id": record["photo_id"].numpy().decode(),
-            "dataset": "scenes",
-            "split": record["split"][index].numpy().decode(),
-            "score": 0.5,
-            "point": [int(x), int(y)],
-            "mask": mask,
-        }
-        answer |= {"intersection": int((mask & truth).sum()), "union": int((mask | truth).sum()), "prior_hit": True}
-        answer["iou"] = answer["intersection"] / answer["union"]
+        answer = row(
+            mask,
+            truth,
+            ref_id=ref_id.decode(),
+            expression=record["expressions"][index][0].numpy().decode() + " & <i>",
+            image_id=record["photo_id"].numpy().decode(),
+            dataset="scenes",
+            split=record["split"][index].numpy().decode(),
+            point=[int(x), int(y)],
+        )
         scores.add(answer, facts(truth))
-        encoded = coco_mask.encode(np.asfortranarray(answer.pop("mask"), "uint8"))
+        encoded = coco_mask.encode(np.asfortranarray(mask, "uint8"))
         answer["segmentation"] = {"size": encoded["size"], "counts": encoded["counts"].decode()}
         predictions.append(answer)
     return predictions
