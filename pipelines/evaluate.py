@@ -1,7 +1,14 @@
 """evaluate: every expression at the photo's original size, with confidence intervals, and the report page."""
 
+from pipelines.calibration import CALIBRATION_FILE, is_calibrated
+
 SECTIONS = ("name", "seed", "imports", "model", "evaluate")
 OUTPUTS = ("evaluate/metrics.json", "evaluate/predictions.json", "evaluate/report.html")
+
+
+def outputs(config):
+    """Paths of the result, with the calibration where there is one."""
+    return (*OUTPUTS, CALIBRATION_FILE) if is_calibrated(config) else OUTPUTS
 
 
 def run(config, workdir):

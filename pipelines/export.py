@@ -1,5 +1,7 @@
 """export: the served graph, its ONNX twin and the model card."""
 
+from pipelines.calibration import calibration_of
+
 SECTIONS = ("name", "imports", "model", "export")
 OUTPUTS = ("export/saved_model", "export/model_card.md")
 
@@ -12,6 +14,6 @@ def run(config, workdir):
     return "SavedModel in export/saved_model"
 
 
-def fingerprint(config):
-    """The threshold that masks are made with, of all that the section `evaluate` holds."""
-    return config.evaluate.threshold
+def fingerprint(config, workdir):
+    """Threshold and presence that masks are made with, of all that the section `evaluate` holds."""
+    return calibration_of(config, workdir)

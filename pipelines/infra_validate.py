@@ -8,6 +8,7 @@ import time
 import numpy as np
 
 from lts_keras.utils.files import atomic_write
+from pipelines.calibration import calibration_of
 from pipelines.stages import StageError
 
 SECTIONS = ("imports", "export")
@@ -54,9 +55,9 @@ def run(config, workdir):
     return f"{log['expressions']} expressions answered as by the Keras model, {log['median_ms']:.0f} ms a photo"
 
 
-def fingerprint(config):
-    """The threshold that masks are made with, of all that the section `evaluate` holds."""
-    return config.evaluate.threshold
+def fingerprint(config, workdir):
+    """Threshold and presence that masks are made with, of all that the section `evaluate` holds."""
+    return calibration_of(config, workdir)
 
 
 def compare(client, predictor, samples):

@@ -38,8 +38,9 @@ def run_stage(name, config, workdir, inputs=None, **settings):
 
     A stage is a module `pipelines.<name>` with `run(config, workdir, **settings)`, which returns a line for the
     console; `SECTIONS`, the parts of the configuration that decide its result; `OUTPUTS`, the paths below the work
-    directory that are its result. A stage without `SECTIONS` runs every time, because what decides its result lies
-    outside (what is being served). `fingerprint(config)`, if it has one, stands for files outside.
+    directory that are its result, or `outputs(config)`, where the configuration decides them. A stage without
+    `SECTIONS` runs every time, because what decides its result lies outside (what is being served).
+    `fingerprint(config, workdir)`, if it has one, stands for files that are read beside.
 
     Args:
         name: one of `STAGES`.
@@ -85,8 +86,8 @@ def _run(name, workdir, inputs, settings, started):
                 f"the result of {upstream} in {workdir} is not the one of this run: another run has worked there"
             )
     sections = getattr(stage, "SECTIONS", None)
-    key = None if sections is None else _key(stage, name, sections, inputs, settings)
-    outputs = getattr(stage, "OUTPUTS", ())
+    key = None if sections is None else _key(stage, name, sections, inputs, settings, workdir)
+    outputs = stage.outputs(settings["config"]) if hasattr(stage, "outputs") else getattr(stage, "OUTPUTS", ())
     stamp = _read(stamp_path(name, workdir))
     if key and stamp.get("key") == key and stamp.get("result") == _digest_all(workdir, outputs):
         print(f"same inputs as on {stamp['finished']}: passed over")
@@ -120,9 +121,9 @@ def failure_of(workdir):
     return next(((one["stage"], one["code"], one["message"]) for one in failures if one), None)
 
 
-def _key(stage, name, sections, inputs, settings):
+def _key(stage, name, sections, inputs, settings, workdir):
     values = settings["config"].model_dump(mode="json")
-    outside = stage.fingerprint(settings["config"]) if hasattr(stage, "fingerprint") else None
+    outside = stage.fingerprint(settings["config"], workdir) if hasattr(stage, "fingerprint") else None
     parts = [name, code_version(), {section: values[section] for section in sections}, inputs, outside]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

@@ -18,7 +18,7 @@ def run(config, workdir):
     return "preset in train/preset"
 
 
-def fingerprint(config):
+def fingerprint(config, workdir):
     """Digests of the weight files."""
     from lts_keras.utils.files import digest
 

@@ -158,7 +158,8 @@ def _export(config, workdir, options):
 
 
 def _predict(config, workdir, options):
-    predict_to_file(config, workdir / "train" / "preset", options.image, options.expression, options.output)
+    preset = workdir / "train" / "preset"
+    predict_to_file(config, preset, options.image, options.expression, options.output, workdir)
 
 
 def _report(config, workdir, options):

@@ -41,23 +41,28 @@ def predict_with_preset(options):
         WeightsError: the preset is missing or damaged.
     """
     for override in options.overrides:
-        key = override.partition("=")[0].strip()
+        key, _, value = (part.strip() for part in override.partition("="))
         if key not in WITH_PRESET:
             raise ConfigError(f"{key}: the preset has decided this; with --preset only {', '.join(WITH_PRESET)} counts")
+        if (key, value) == ("evaluate.threshold", "best"):
+            raise ConfigError(
+                f"{key}: best is chosen in a work directory; give --config and --workdir of it. Received: {value}"
+            )
     config = parse_config({}, options.overrides)
     print_resolved(config, f"{options.preset}/model.json")
     predict_to_file(config, options.preset, options.image, options.expression, options.output)
 
 
-def predict_to_file(config, preset, image, expressions, output):
+def predict_to_file(config, preset, image, expressions, output, workdir=None):
     """Answers expressions on one photo, prints a line for each and writes them as one overlay picture.
 
     Args:
-        config: `Config`: `imports`, and the threshold of `evaluate`.
+        config: `Config`: `imports`, and threshold and presence of `evaluate`.
         preset: folder of the trained model.
         image: path of the photo.
         expressions: list of str.
         output: path of the PNG file.
+        workdir: work directory that the preset lies in, and what `lts evaluate` chose for it; `None` for one alone.
 
     Returns:
         List of `Prediction`.
@@ -65,12 +70,13 @@ def predict_to_file(config, preset, image, expressions, output):
     Raises:
         DataError: an empty expression, or a photo that cannot be read.
         WeightsError: the preset is missing or damaged.
-        ConfigError: keys of `model` that contradict the preset.
+        ConfigError: keys of `model` that contradict the preset, or a threshold or presence that was not chosen yet.
     """
     expressions, photo = check_expressions(expressions), view_photo(image)
     import_tensorflow()
-    from lts_keras.models.trained import model_of_preset
+    from lts_keras.models.trained import model_of_preset, trained_model
 
-    predictions = model_of_preset(config, preset).predictor().predict_many(read_photo(image)[1], expressions)
+    model = model_of_preset(config, preset) if workdir is None else trained_model(config, workdir)
+    predictions = model.predictor().predict_many(read_photo(image)[1], expressions)
     write_overlay(output, photo, expressions, predictions)
     return predictions

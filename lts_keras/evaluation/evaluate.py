@@ -1,15 +1,17 @@
 """The one evaluator: every expression, at the photo's original size. `lts evaluate` and the pipeline both use it."""
 
+import dataclasses
 import json
 from pathlib import Path
 
 from lts_keras.data.prepare.folder import data_folder
 from lts_keras.data.prepare.records import data_digest, read_manifest
 from lts_keras.data.schema import DataError
+from lts_keras.evaluation.calibration import calibrate
 from lts_keras.evaluation.networks import ModelNetwork
 from lts_keras.evaluation.rows import rows_and_facts
 from lts_keras.evaluation.scores import Scores
-from lts_keras.models.trained import trained_model, trained_options
+from lts_keras.models.trained import origin_of_calibration, trained_options, uncalibrated_model
 from lts_keras.utils.files import atomic_write
 from lts_keras.utils.version import code_version
 
@@ -18,6 +20,9 @@ __all__ = ["evaluate", "judge"]
 
 def evaluate(config, workdir):
     """Judges the preset in the work directory on the prepared data there.
+
+    Where `config.evaluate` says `threshold: best` or `presence: true`, these are chosen first, see `calibrate`, and
+    left in `calibration.json`, from which export and prediction have them.
 
     Args:
         config: `Config`.
@@ -28,13 +33,13 @@ def evaluate(config, workdir):
         dict, the contents of metrics.json.
 
     Raises:
-        DataError: no prepared data, or none of the splits of `config.evaluate.splits` in it.
+        DataError: no prepared data, none of the splits of `config.evaluate.splits` in it, or as for `calibrate`.
         WeightsError: no preset.
         ConfigError: keys of `model` that contradict the preset, or more devices than there are.
     """
     workdir = Path(workdir)
-    model = trained_model(config, workdir)
-    options = trained_options(workdir / "train" / "preset")
+    preset = workdir / "train" / "preset"
+    model, options = uncalibrated_model(config, preset), trained_options(preset)
     data_dir = data_folder(config, workdir)
     metrics, predictions = judge(model, data_dir, config.evaluate, seed=config.seed)
     metrics |= {
@@ -47,6 +52,9 @@ def evaluate(config, workdir):
     if size not in (None, model.image_size):
         folder = folder / f"at_{size}"
         folder.mkdir(parents=True, exist_ok=True)
+    if metrics["calibration"]:
+        calibration = metrics["calibration"] | origin_of_calibration(config, workdir)
+        atomic_write(folder / "calibration.json", json.dumps(calibration, indent=1))
     atomic_write(folder / "predictions.json", json.dumps(predictions))
     atomic_write(folder / "metrics.json", json.dumps(metrics, indent=1))
     return metrics
@@ -56,7 +64,8 @@ def judge(model, data_dir, options, seed=0, progress=print):
     """Judges a model on every expression of the splits.
 
     Args:
-        model: `LTS` with a vocabulary, judged in float32, or a network such as `ModelNetwork`.
+        model: `LTS` with a vocabulary, judged in float32, or a network such as `ModelNetwork`. What `options` says of
+            threshold and presence is chosen for a preset first; an export is judged with those that it was made with.
         data_dir: folder of prepared data.
         options: `EvaluateConfig`.
         seed: int, of the bootstrap.
@@ -66,7 +75,7 @@ def judge(model, data_dir, options, seed=0, progress=print):
         Tuple `(metrics, predictions)`, as metrics.json and predictions.json hold them.
 
     Raises:
-        DataError: none of the splits of `options.splits` is in the data.
+        DataError: none of the splits of `options.splits` is in the data, or as for `calibrate`.
         ConfigError: more devices asked for than there are.
     """
     present = {split for shard in read_manifest(data_dir)["shards"] for split in shard["splits"]}
@@ -76,6 +85,9 @@ def judge(model, data_dir, options, seed=0, progress=print):
             f"{data_dir}: none of evaluate.splits {list(options.splits)} is there. Found: {sorted(present)}"
         )
     network = model if hasattr(model, "kind") else ModelNetwork(model, options.image_size, options.num_devices)
+    calibration = None
+    if network.kind == "preset" and (options.threshold == "best" or options.presence):
+        calibration = calibrate(network, data_dir, options, progress)
     scores, predictions = Scores(options.groups), []
     for row, facts in rows_and_facts(network, data_dir, splits, options.batch_size):
         scores.add(row, facts)
@@ -84,6 +96,8 @@ def judge(model, data_dir, options, seed=0, progress=print):
             progress(f"evaluated {len(predictions)} expressions")
     metrics = {
         "threshold": network.threshold,
+        "presence": dataclasses.asdict(network.presence) if network.presence.threshold is not None else None,
+        "calibration": calibration,
         "model": {"kind": network.kind, "precision": network.precision, "image_size": network.image_size},
     } | scores.result(options.bootstrap_samples, seed, options.min_slice_size)
     progress(f"evaluated {len(predictions)} expressions on {', '.join(splits)}")

@@ -185,13 +185,15 @@ def write_overlay(output, photo, expressions, predictions):
         output: path of the PNG file.
         photo: uint8 array `(height, width, 3)`.
         expressions: list of str.
-        predictions: list of objects with `mask`, `score`, `box` and `point` as in `Prediction`.
+        predictions: list of objects with `mask`, `score`, `presence` and `box` as in `Prediction`.
     """
     picture = photo
     for index, (expression, prediction) in enumerate(zip(expressions, predictions, strict=True)):
         color = _COLORS[index % len(_COLORS)]
         picture = overlay(picture, prediction.mask, color=color)
         share = prediction.mask.mean()
-        print(f"{expression!r}: score {prediction.score:.3f}, box {prediction.box}, {share:.1%} of the photo")
+        # A served model that was exported before presence was told has none.
+        sure = "" if prediction.presence is None else f", presence {prediction.presence:.3f}"
+        print(f"{expression!r}: score {prediction.score:.3f}{sure}, box {prediction.box}, {share:.1%} of the photo")
     save_png(output, picture)
     print(f"overlay: {output}")

@@ -27,6 +27,7 @@ expression refers to out.
 | backbone | {backbone} |
 | input | {image_size} x {image_size} ({image_resize} resize), {max_tokens} tokens, {vocabulary:,} words |
 | mask threshold | {threshold} |
+| presence | {presence} |
 | weights | `{weights}` |
 | data | `{data}` |
 | parity with the Keras model | {parity} |
@@ -43,8 +44,7 @@ At the photos' original size, over every expression; in brackets the bootstrap i
 Signatures: `serving_default` (one expression per photo), `segment_expressions` (several expressions on one photo),
 `segment_tensors` (the network alone). JPEG and PNG photos of at most {max_pixels:,} pixels; the EXIF orientation is
 applied, and answers lie in the turned photo; transparency is laid over grey. Words that are not in the vocabulary are
-read as one unknown word. The model answers every expression with a mask, also one that refers to nothing in the photo:
-look at `score`.
+read as one unknown word. {nothing}
 Trained for the kind of photos and expressions in its data; nothing is known about others.
 
 ## Configuration
@@ -52,6 +52,12 @@ Trained for the kind of photos and expressions in its data; nothing is known abo
 ```yaml
 {config}```
 """
+
+_ANSWERS_ALWAYS = """The model answers every expression with a mask, also one that refers to nothing in the photo:
+look at `presence`, its largest mask probability, which was not calibrated."""
+
+_MAY_SAY_NOTHING = """Where the photo has nothing that the expression refers to, the mask should be empty: it is
+whenever `presence` is below the threshold above, which was chosen on photos that are not among those of the metrics."""
 
 
 def write_model_card(path, model, config, workdir, parity):
@@ -80,6 +86,8 @@ def write_model_card(path, model, config, workdir, parity):
         max_tokens=model.max_tokens,
         vocabulary=len(model.vocabulary),
         threshold=model.threshold,
+        presence=_presence(model.presence),
+        nothing=_ANSWERS_ALWAYS if model.presence.threshold is None else _MAY_SAY_NOTHING,
         weights=f"sha256:{digest(weights)}" if weights.is_file() else "unknown",
         data=f"sha256:{digest(manifest)}" if manifest.is_file() else "unknown",
         parity=agreement,
@@ -91,6 +99,13 @@ def write_model_card(path, model, config, workdir, parity):
         ),
     )
     Path(path).write_text(text, encoding="utf-8")
+
+
+def _presence(presence):
+    """The formula with its numbers."""
+    terms = f"{presence.bias:.4g} + {presence.mask_weight:.4g} logit(mask) + {presence.prior_weight:.4g} logit(prior)"
+    below = "never an empty mask" if presence.threshold is None else f"below {presence.threshold:.4g} an empty mask"
+    return f"sigmoid({terms}) of the largest probabilities; {below}"
 
 
 def _metrics_table(path):

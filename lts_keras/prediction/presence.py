@@ -4,9 +4,9 @@ import dataclasses
 
 import tensorflow as tf
 
-__all__ = ["Presence"]
+__all__ = ["LEAST", "Presence"]
 
-_LEAST = 1e-6
+LEAST = 1e-6
 """Probabilities are kept so far from 0 and 1: beyond, float32's logits are noise."""
 
 
@@ -43,5 +43,5 @@ class Presence:
 
 
 def _logit(probability):
-    kept = tf.clip_by_value(probability, _LEAST, 1 - _LEAST)
+    kept = tf.clip_by_value(probability, LEAST, 1 - LEAST)
     return tf.math.log(kept) - tf.math.log1p(-kept)

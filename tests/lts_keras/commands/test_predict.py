@@ -39,7 +39,7 @@ def test_a_preset_needs_neither_configuration_nor_work_directory(shelf, tmp_path
     words = ["--expression", "the dog", "--expression", "red", "--output", "answer.png"]
     assert predict(shelf, "--preset", shelf / "preset", *words) == 0
     told = capsys.readouterr().out
-    assert re.search(r"^'the dog': score 0\.\d+, box .*\n'red': score", told, re.M) and len(told.splitlines()) == 4
+    assert re.search(r"^'the dog': score 0\.\d+, presence 0\.\d+, box .*\n'red': score", told, re.M) and len(told.splitlines()) == 4
     assert [path.name for path in tmp_path.iterdir()] == ["answer.png"]
 
 
@@ -62,6 +62,11 @@ def test_the_form_by_configuration_answers_the_same(shelf, tmp_path, tiny_config
         (["--workdir", "w"], "Received: --workdir"),
         (["--preset", "nowhere"], "nowhere/model.json: no such file"),
         (["--preset", "{p}", "model.threshold=0.4"], "model.threshold: the preset has decided this"),
+        (
+            ["--preset", "{p}", "evaluate.threshold=best"],
+            "best is chosen in a work directory; give --config and --workdir",
+        ),
+        (["--preset", "{p}", "evaluate.presence=true"], "evaluate.presence: the preset has decided this"),
         (["--preset", "{p}", "seed=4"], "seed: the preset has decided this"),
         (["--preset", "{p}", "--image", "no.jpg"], "no.jpg: cannot read the photo"),
         (["--preset", "{p}", "--expression", " "], "must not be empty"),

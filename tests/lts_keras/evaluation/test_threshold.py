@@ -53,9 +53,27 @@ def test_a_contradiction_is_refused_before_anything_is_written(command, tiny_con
     assert not (workdir / "evaluate" / "report.html").exists() and not (workdir / "export").exists()
 
 
-def test_another_threshold_judges_and_exports_anew_and_trains_nothing():
+def test_another_threshold_judges_and_exports_anew_and_trains_nothing(tmp_path):
     one, other = (parse_config({"evaluate": {"threshold": value}}) for value in (None, 0.4))
     for stage in (pipelines.export, pipelines.infra_validate):
-        assert stage.fingerprint(one) != stage.fingerprint(other)
+        assert stage.fingerprint(one, tmp_path) != stage.fingerprint(other, tmp_path)
     assert "evaluate" in pipelines.evaluate.SECTIONS and "evaluate" not in pipelines.train.SECTIONS
-    assert pipelines.train.fingerprint(one) == pipelines.train.fingerprint(other)
+    assert pipelines.train.fingerprint(one, tmp_path) == pipelines.train.fingerprint(other, tmp_path)
+
+
+def test_values_that_evaluate_chose_export_anew_and_are_part_of_its_result(tmp_path):
+    asked = {"calibration_split": "val", "splits": ["testA"]}
+    plain, chosen = (parse_config({"evaluate": asked | more}) for more in ({}, {"presence": True}))
+    path = tmp_path / "evaluate" / "calibration.json"
+    assert str(path.relative_to(tmp_path)) in pipelines.evaluate.outputs(chosen)
+    assert pipelines.evaluate.outputs(plain) == pipelines.evaluate.OUTPUTS
+    path.parent.mkdir()
+    seen = []
+    for presence in ({"threshold": 0.5}, {"threshold": 0.6}):
+        path.write_text(json.dumps({"threshold": None, "presence": presence}))
+        seen.append([stage.fingerprint(chosen, tmp_path) for stage in (pipelines.export, pipelines.infra_validate)])
+        assert pipelines.export.fingerprint(plain, tmp_path) is None
+    path.unlink()
+    seen.append([stage.fingerprint(chosen, tmp_path) for stage in (pipelines.export, pipelines.infra_validate)])
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        assert seen[one][0] != seen[other][0] and seen[one][1] != seen[other][1]
