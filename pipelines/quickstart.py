@@ -86,7 +86,7 @@ def draw_unseen(config, number=0):
     generator = np.random.default_rng([config.seed, _UNSEEN, number])
     source = next((source for source in config.data.sources if source.kind == "scenes"), ScenesSource())
     size = tuple(int(side) for side in generator.integers(source.photo_size[0], source.photo_size[1] + 1, 2))
-    image_bytes, shapes, expressions = draw_scene(generator, size, source.max_shapes, "demo")
+    image_bytes, shapes, expressions, _ = draw_scene(generator, size, source.max_shapes, "demo")
     pairs = [(text, shape) for shape, texts in zip(shapes, expressions, strict=True) for text in texts]
     expression, shape = pairs[generator.integers(len(pairs))]
     return image_bytes, expression, shape.mask

@@ -44,6 +44,7 @@ class ReferredObject:
             target, or `None` where the object has a box alone.
         box: `(x0, y0, x1, y1)` in pixels of the photo, exclusive at the far side, or `None` for no target.
         category: class name, `""` if unknown.
+        several: whether several objects are meant; mask and box are those of all together.
         findings: kinds of what was strange while it was read, for the report: `"jpeg_masks"`, `"unknown_classes"` ...
     """
 
@@ -55,6 +56,7 @@ class ReferredObject:
     box: tuple[float, float, float, float] | None
     category: str = ""
     findings: tuple[str, ...] = ()
+    several: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +73,8 @@ class Photo:
         orientation: EXIF code 1..8 of the turn; 1 where the annotations lie in the stored pixels, as COCO's do.
         findings: kinds of what was strange about the photo itself, for the report: `"turned_photos"`,
             `"stored_photos"`, `"frame_by_size"`.
+        others: class and box, as in `ReferredObject`, of each annotated object that none of `objects` stands for alone;
+            regions of many objects, as COCO's crowds, are not among them.
     """
 
     photo_id: str
@@ -80,3 +84,4 @@ class Photo:
     objects: tuple[ReferredObject, ...]
     orientation: int = 1
     findings: tuple[str, ...] = ()
+    others: tuple[tuple[str, tuple[float, float, float, float]], ...] = ()

@@ -144,6 +144,7 @@ def _row(row, one, values, encoded):
             values["category"][row],
             values["region_box"][regions],
             values["region_category"][regions],
+            bool(values["several"][row]),
         ),
         "segmentation": {"size": [int(side) for side in encoded["size"]], "counts": encoded["counts"].decode("ascii")},
     }

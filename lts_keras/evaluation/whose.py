@@ -14,7 +14,7 @@ FOUND = {
 _LEAST_OVERLAP = 0.1
 
 
-def whose_answer(mask, box, category, region_boxes, region_categories):
+def whose_answer(mask, box, category, region_boxes, region_categories, several=False):
     """Names the annotated object that an answer overlaps most, by IoU of the mask with the object's filled box.
 
     Boxes, since not every annotated object has a mask, and all must be judged alike.
@@ -25,6 +25,8 @@ def whose_answer(mask, box, category, region_boxes, region_categories):
         category: its class; empty for none. Of the type of `region_categories`' items.
         region_boxes: float `(R, 4)`, all annotated objects of the photo.
         region_categories: sequence of R classes.
+        several: whether several objects are meant, `box` the one around them and `category` their classes joined by
+            " and ". Which ones they are the record does not say: each within the box and of their class counts as one.
 
     Returns:
         A key of `FOUND`: `nothing` for an empty answer, `background` where no overlap reaches 0.1.
@@ -40,8 +42,17 @@ def whose_answer(mask, box, category, region_boxes, region_categories):
         # The object itself is among them; at equal overlap the answer is right.
         if overlap > best + 1e-9:
             best = overlap
-            found = "rival" if box is not None and category and its_category == category else "other"
+            if several and _is_meant(one, its_category, box, category):
+                found = "right"
+            else:
+                found = "rival" if box is not None and category and its_category == category else "other"
     return found
+
+
+def _is_meant(one, its_category, box, category):
+    joint = b" and " if isinstance(category, bytes) else " and "
+    inside = (one[:2] >= box[:2] - 1).all() and (one[2:] <= box[2:] + 1).all()
+    return bool(inside) and its_category in category.split(joint)
 
 
 def _overlap(mask, area, box):

@@ -15,14 +15,17 @@ class AnnotatedObjects(typing.NamedTuple):
     categories: tf.Tensor
     """string `(R,)`."""
     rivals: tf.Tensor
-    """int32 `(N,)`, of each referred object of the record: other objects of its class; -1 where it has no class."""
+    """int32 `(N,)`, of each referred object of the record: other objects of its class.
+
+    -1 where it has no class, is no object, or stands for several.
+    """
 
 
 def annotated_objects(record):
     """Finds the distinct objects of a record.
 
     Several refs, of several data sets too, may stand for one object: the same class, and a box that is the same to the
-    pixel. An expression without a target stands for none.
+    pixel. An expression without a target stands for none, and one for several objects for no object of its own.
 
     Args:
         record: dict of `parse_record`.
@@ -30,19 +33,18 @@ def annotated_objects(record):
     Returns:
         `AnnotatedObjects`.
     """
-    boxes, categories = record["box"], record["category"]
-    if "other_box" in record:
-        boxes = tf.concat([boxes, record["other_box"]], 0)
-        categories = tf.concat([categories, record["other_category"]], 0)
+    boxes = tf.concat([record["box"], record["other_box"]], 0)
+    categories = tf.concat([record["category"], record["other_category"]], 0)
     names, all_numbers = tf.unique(categories)
     number = all_numbers
-    present = tf.reduce_any(boxes != 0, axis=1)
+    single = tf.concat([~record["several"], tf.ones_like(record["other_category"], tf.bool)], 0)
+    present = single & tf.reduce_any(boxes != 0, axis=1)
     keys = tf.concat([number[:, None], tf.cast(tf.round(boxes), tf.int32)], 1)
     _, first = _distinct(tf.boolean_mask(keys, present))
     boxes, number = (tf.gather(tf.boolean_mask(value, present), first) for value in (boxes, number))
     count = tf.math.bincount(number, minlength=tf.size(names))
     own = tf.size(record["category"])
-    has_class = (record["category"] != "") & tf.reduce_any(record["box"] != 0, axis=1)
+    has_class = (record["category"] != "") & present[:own]
     rivals = tf.where(has_class, tf.gather(count, all_numbers[:own]) - 1, -1)
     return AnnotatedObjects(boxes, tf.gather(names, number), rivals)
 

@@ -52,13 +52,13 @@ def evaluation_dataset(
         num_workers: threads; by default as many as pay off.
 
     Returns:
-        `tf.data.Dataset` of dicts, B photos with N expressions, M masks and R annotated objects: `image` float32
-        `(B, S, S, 3)` in 0..1, `photo_id` string `(B,)`, `original_size` int32 `(B, 2)` height and width; `token_ids`
-        int32 `(N, T)`, `num_words` and `unknown_words` int32 `(N,)`, `image_index` int32 `(N,)` (which photo of the
-        element), `expression`, `ref_id`, `dataset`, `split`, `category` string `(N,)`, `has_mask` bool `(N,)`, `box`
+        `tf.data.Dataset` of dicts, B photos with N expressions, M masks and R annotated objects: `image` float32 `(B,
+        S, S, 3)` in 0..1, `photo_id` string `(B,)`, `original_size` int32 `(B, 2)` height and width; `token_ids` int32
+        `(N, T)`, `num_words` and `unknown_words` int32 `(N,)`, `image_index` int32 `(N,)` (which photo of the element),
+        `expression`, `ref_id`, `dataset`, `split`, `category` string `(N,)`, `has_mask`, `several` bool `(N,)`, `box`
         float32 `(N, 4)`, `rivals` int32 `(N,)` (see `annotated_objects`), `mask_index` int32 `(N,)`; `mask_png` string
-        `(M,)`, each once for all its expressions; `region_index` int32 `(R,)` (which photo), `region_box` float32
-        `(R, 4)`, `region_category` string `(R,)`.
+        `(M,)`, each once for all its expressions; `region_index` int32 `(R,)` (which photo), `region_box` float32 `(R,
+        4)`, `region_category` string `(R,)`.
 
     Raises:
         DataError: no such data, or none of the splits.
@@ -115,7 +115,7 @@ def _load(record, expressions, objects, tokenizer, image_size, image_resize):
         "unknown_words": tf.reduce_sum(tf.cast(words == tokenizer.unknown, tf.int32), axis=1),
         "expression": expressions,
         **{name: tf.gather(record[name], objects) for name in ("ref_id", "dataset", "split", "category")},
-        **{name: tf.gather(record[name], objects) for name in ("has_mask", "box")},
+        **{name: tf.gather(record[name], objects) for name in ("has_mask", "several", "box")},
         "rivals": tf.gather(around.rivals, objects),
         "mask_index": mask_index,
         "mask_png": tf.gather(record["mask_png"], distinct),

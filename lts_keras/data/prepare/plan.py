@@ -30,6 +30,7 @@ class PlannedPhoto:
         num_objects: its referred objects in all parts.
         coco_id: its number in COCO, if it is known to have one.
         without: split whose objects are left out because they would leak, or `None`.
+        annotated: digest of the further objects that are annotated on it.
     """
 
     photo_id: str
@@ -40,6 +41,7 @@ class PlannedPhoto:
     num_objects: int = 0
     coco_id: int | str | None = None
     without: str | None = None
+    annotated: str = ""
 
     @property
     def splits(self):
@@ -151,9 +153,15 @@ def _join(sources, fingerprints):
             photo.parts.append((index, entry.key))
             photo.num_objects += entry.num_objects
             photo.coco_id = entry.coco_id
+            photo.annotated = _annotated(photo.annotated, source.annotated(entry.key))
             for split, digest in source.object_digests(entry.key, fingerprints.digest).items():
                 photo.object_digests.setdefault(split, []).append(digest)
     return [photo for copies in found.values() for photo in copies.values()], problems
+
+
+def _annotated(before, objects):
+    """Digest of the annotated objects of one more part of a photo, which is `before` of those without any."""
+    return hashlib.sha256(repr((before, objects)).encode()).hexdigest() if objects else before
 
 
 def _is_copy(sources, planned, source, entry):

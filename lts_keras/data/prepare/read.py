@@ -30,7 +30,8 @@ def read_planned(sources, planned, statistics=None):
         statistics: `Statistics` that counts what is left out, or `None`.
 
     Returns:
-        `Photo`; its objects are of all sources, in their order.
+        `Photo`; its objects are of all sources, in their order. What only left out objects stand for is among its
+        `others`.
 
     Raises:
         PhotoError: the bytes cannot be decoded, or are not of the size that the annotations are for.
@@ -40,8 +41,36 @@ def read_planned(sources, planned, statistics=None):
     place = sources[planned.parts[0][0]].place(planned.parts[0][1])
     _decode(first.image_bytes, place)
     photo = dataclasses.replace(first, photo_id=planned.photo_id)
-    objects = tuple(_with_words(photo, item, planned, statistics) for part in parts for item in part.objects)
-    return dataclasses.replace(photo, objects=tuple(item for item in objects if item is not None))
+    everything = [item for part in parts for item in part.objects]
+    objects = [_with_words(photo, item, planned, statistics) for item in everything]
+    objects = tuple(item for item in objects if item is not None)
+    others = [one for part in parts for one in part.others]
+    others = _unreferred(photo, objects, others + [(item.category, item.box) for item in everything if _is_one(item)])
+    return dataclasses.replace(photo, objects=objects, others=others)
+
+
+def _is_one(item):
+    return item.box is not None and not item.several
+
+
+def _unreferred(photo, objects, annotated):
+    """Class and box of the annotated objects that no object of the record stands for, whichever sources know them.
+
+    What is the same in all sources is the class, and the box to the pixel. Boxes without area inside the photo, which
+    nothing can be found by, are left out.
+    """
+    seen = {(item.category, *_in_pixels(photo, item.box)) for item in objects if _is_one(item)}
+    found = {}
+    for category, box in annotated:
+        x0, y0, x1, y1 = _in_pixels(photo, box)
+        if x0 < x1 and y0 < y1 and (category, x0, y0, x1, y1) not in seen:
+            found.setdefault((category, x0, y0, x1, y1), (category, box))
+    return tuple(found.values())
+
+
+def _in_pixels(photo, box):
+    sides = (photo.width, photo.height, photo.width, photo.height)
+    return tuple(min(max(round(side), 0), most) for side, most in zip(box, sides, strict=True))
 
 
 def look_alike(one, other):

@@ -23,7 +23,7 @@ __all__ = [
     "write_manifest",
 ]
 
-FORMAT = 2
+FORMAT = 3
 """Version of the record and of the manifest; part of every digest."""
 MANIFEST_FILE = "manifest.json"
 
@@ -56,8 +56,11 @@ def make_record(photo):
         "object/mask_png": _strings(b"" if item.mask is None else pngs[id(item.mask)] for item in objects),
         "object/has_mask": _ints(int(item.mask is not None) for item in objects),
         "object/box": _floats(side for item in objects for side in _clip(item.box, photo.height, photo.width)),
+        "object/several": _ints(int(item.several) for item in objects),
         "object/num_expressions": _ints(len(item.expressions) for item in objects),
         "object/expressions": _strings(text for item in objects for text in item.expressions),
+        "photo/other_category": _strings(category for category, _ in photo.others),
+        "photo/other_box": _floats(side for _, box in photo.others for side in _clip(box, photo.height, photo.width)),
     }
     example = tf.train.Example(features=tf.train.Features(feature=features))
     # The order of a protobuf map is otherwise free, and the shards would not be byte-equal.
@@ -71,13 +74,15 @@ def parse_record(serialized):
         serialized: string scalar, as `make_record` gives.
 
     Returns:
-        Dict of tensors, N objects: `photo_id`, `image_bytes` string (); `height`, `width`, `orientation` int64 ();
-        `ref_id`, `dataset`, `split`, `category`, `mask_png` string (N,); `has_mask` bool (N,); `box` float32 (N, 4)
-        as x0, y0, x1, y1; `expressions` string ragged (N, None). Sides, masks and boxes are those of the pixels that
-        `decode_image(image_bytes, orientation)` gives.
+        Dict of tensors, N objects and M others: `photo_id`, `image_bytes` string (); `height`, `width`, `orientation`
+        int64 (); `ref_id`, `dataset`, `split`, `category`, `mask_png` string (N,); `has_mask`, `several` bool (N,);
+        `box` float32 (N, 4) as x0, y0, x1, y1; `expressions` string ragged (N, None); `other_category` string (M,),
+        `other_box` float32 (M, 4), of annotated objects that nothing refers to. Sides, masks and boxes are those of the
+        pixels that `decode_image(image_bytes, orientation)` gives.
     """
     strings = tf.io.FixedLenSequenceFeature((), tf.string, allow_missing=True)
     ints = tf.io.FixedLenSequenceFeature((), tf.int64, allow_missing=True)
+    boxes = tf.io.FixedLenSequenceFeature((4,), tf.float32, allow_missing=True)
     names = ("ref_id", "dataset", "split", "category", "mask_png")
     spec = {f"object/{name}": strings for name in (*names, "expressions")}
     spec |= {
@@ -87,8 +92,11 @@ def parse_record(serialized):
         "photo/width": tf.io.FixedLenFeature((), tf.int64),
         "photo/orientation": tf.io.FixedLenFeature((), tf.int64),
         "object/has_mask": ints,
+        "object/several": ints,
         "object/num_expressions": ints,
-        "object/box": tf.io.FixedLenSequenceFeature((4,), tf.float32, allow_missing=True),
+        "object/box": boxes,
+        "photo/other_category": strings,
+        "photo/other_box": boxes,
     }
     parsed = tf.io.parse_single_example(serialized, spec)
     return {
@@ -99,7 +107,10 @@ def parse_record(serialized):
         "orientation": parsed["photo/orientation"],
         **{name: parsed[f"object/{name}"] for name in names},
         "has_mask": parsed["object/has_mask"] > 0,
+        "several": parsed["object/several"] > 0,
         "box": parsed["object/box"],
+        "other_category": parsed["photo/other_category"],
+        "other_box": parsed["photo/other_box"],
         "expressions": tf.RaggedTensor.from_row_lengths(
             parsed["object/expressions"], parsed["object/num_expressions"], validate=False
         ),
@@ -149,7 +160,8 @@ def read_manifest(data_dir):
     if not whole:
         raise DataError(f"{path}: not a manifest of prepared data; run `lts prepare` again")
     if manifest.get("format") != FORMAT:
-        raise DataError(f"{path}: format {FORMAT} is needed. Received: {manifest.get('format')!r}")
+        found = f"format {FORMAT} is needed; run `lts prepare` again. Received: {manifest.get('format')!r}"
+        raise DataError(f"{path}: {found}")
     return manifest
 
 

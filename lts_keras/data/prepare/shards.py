@@ -111,7 +111,7 @@ def _kept(previous, group, photos_per_shard):
 def _shard(name, number, splits, photos):
     total = hashlib.sha256(record_code().encode())
     for photo in photos:
-        facts = (photo.photo_id, photo.digest, photo.orientation, photo.without, sorted(photo.object_digests.items()))
-        total.update(repr(facts).encode())
+        of_objects = (photo.without, sorted(photo.object_digests.items()), photo.annotated)
+        total.update(repr((photo.photo_id, photo.digest, photo.orientation, *of_objects)).encode())
     digest = total.hexdigest()
     return PlannedShard(f"{name}-{number:05d}-{digest[:12]}.tfrecord", splits, tuple(photos), digest)

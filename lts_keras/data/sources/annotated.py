@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import re
 from array import array
 from pathlib import Path
 
@@ -11,50 +10,10 @@ import numpy as np
 from lts_keras.data.orientation import upright_size
 from lts_keras.data.prepare.masks import rasterize
 from lts_keras.data.schema import DataError, Photo, ReferredObject
+from lts_keras.data.sources.annotations import is_coco_name, size_of_runs
 from lts_keras.data.sources.base import Entry, PhotoError, Source, describe_photo
 
-__all__ = ["AnnotatedSource", "Annotation", "Image", "Ref", "is_coco_name", "photo_findings", "size_of_runs"]
-
-_COCO_NAME = re.compile(r"(?:COCO_(?:train|val|test)\d{4}_)?(\d{12})(?:_\d+)?\.jpg")
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Image:
-    """A photo as the annotation file names it; the size (`None` if not told) is what the annotations were made for.
-
-    `mixed_frames`: the tool that wrote it mixes stored and upright pixels where the two are of different size.
-    """
-
-    file_name: str
-    height: int | None
-    width: int | None
-    split: str | None = None
-    mixed_frames: bool = False
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Annotation:
-    """One object: COCO segmentation (`None` for a box alone), box `(x0, y0, x1, y1)`, class, crowd or not.
-
-    `findings` are those of `ReferredObject`.
-    """
-
-    image_id: int | str
-    segmentation: list | dict | None
-    box: tuple[float, float, float, float]
-    category: str
-    crowd: bool = False
-    findings: tuple[str, ...] = ()
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Ref:
-    """Expressions and the keys of the annotations they refer to: one, several, or none."""
-
-    ref_id: str
-    split: str
-    expressions: tuple[str, ...]
-    annotations: tuple
+__all__ = ["AnnotatedSource", "photo_findings"]
 
 
 class AnnotatedSource(Source):
@@ -71,6 +30,7 @@ class AnnotatedSource(Source):
     def __init__(self, config, root):
         super().__init__(config, root)
         self.images, self.annotations, self.refs = {}, {}, {}
+        self._by_photo = None
         self._is_coco = None
 
     @property
@@ -180,6 +140,28 @@ class AnnotatedSource(Source):
                     of_split.update(b";")
         return {split: one.hexdigest() for split, one in found.items()}
 
+    def annotated(self, key):
+        """See `Source`."""
+        return self._single_objects(key, frozenset())
+
+    def _single_objects(self, key, without):
+        """`(category, box)` of the single objects of a photo, those of some ids left out."""
+        if self._by_photo is None:
+            self._by_photo = {}
+            for one, annotation in self.annotations.items():
+                self._by_photo.setdefault(self.same_photo(annotation.image_id), []).append(one)
+        ids = [one for one in self._by_photo.get(self.same_photo(key), ()) if one not in without]
+        items = [self.annotations[one] for one in ids if not self.is_crowd(one)]
+        return tuple((item.category, item.box) for item in items)
+
+    def same_photo(self, image_id):
+        """What is the same for several ids of one photo."""
+        return image_id
+
+    def is_crowd(self, key):
+        """Whether an annotation is a region of several objects."""
+        return self.annotations[key].crowd
+
     def read(self, key):
         """Rasterises the annotations of a photo, each once; see `Source`."""
         content = self.image_bytes(key)
@@ -195,6 +177,7 @@ class AnnotatedSource(Source):
             objects,
             frame.orientation,
             photo_findings(described[2], frame),
+            self._single_objects(key, {ref.annotations[0] for ref in self.refs[key] if len(ref.annotations) == 1}),
         )
 
     def _object(self, ref, masks, height, width):
@@ -217,6 +200,7 @@ class AnnotatedSource(Source):
             box=box,
             category=" and ".join(dict.fromkeys(annotation.category for annotation in found if annotation.category)),
             findings=tuple(dict.fromkeys(kind for annotation in found for kind in annotation.findings)),
+            several=len(found) > 1,
         )
 
     def _union(self, keys, height, width):
@@ -234,16 +218,3 @@ def photo_findings(orientation, frame):
     """Findings of `Photo` from its EXIF code and the frame that was chosen."""
     turned = "turned_photos" if frame.orientation != 1 else "stored_photos" if orientation != 1 else None
     return tuple(filter(None, (turned, "frame_by_size" if frame.by_size else None)))
-
-
-def size_of_runs(segmentation):
-    """Height and width that run lengths are for, if they say it in whole numbers within reason; else `None`."""
-    size = segmentation.get("size") if isinstance(segmentation, dict) else None
-    usable = isinstance(size, list) and len(size) == 2 and all(type(side) is int and 0 < side < 2**15 for side in size)
-    return tuple(size) if usable else None
-
-
-def is_coco_name(file_name, image_id):
-    """Whether a file name is the one that COCO gives to the photo of an id: `COCO_train2014_000000581857.jpg`."""
-    found = _COCO_NAME.fullmatch(file_name.replace("\\", "/").rpartition("/")[2])
-    return bool(found) and int(found.group(1)) == image_id

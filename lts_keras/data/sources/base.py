@@ -148,6 +148,10 @@ class Source(abc.ABC):
             Dict, split -> hexadecimal digest.
         """
 
+    def annotated(self, key):
+        """Tuple of (category, box) of the single objects on a photo, where `object_digests` does not tell them all."""
+        return ()
+
     def origin(self, key):
         """(path of the file that holds the photo's bytes, which part of it: "" for all), or `None` for drawn ones."""
         return None

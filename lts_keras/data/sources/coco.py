@@ -9,7 +9,8 @@ from scipy import ndimage
 
 from lts_keras.data.prepare.masks import rasterize
 from lts_keras.data.schema import DataError
-from lts_keras.data.sources.annotated import AnnotatedSource, Annotation, Ref, size_of_runs
+from lts_keras.data.sources.annotated import AnnotatedSource
+from lts_keras.data.sources.annotations import Annotation, Ref, size_of_runs
 from lts_keras.data.sources.base import PhotoError, describe_photo
 from lts_keras.data.sources.fields import Fields, read_json, short
 from lts_keras.data.sources.instances import read_images, read_instances
@@ -38,7 +39,7 @@ class CocoSource(AnnotatedSource):
         self._files = tuple(self.root / path for path in (config.refs, config.instances) if path)
         if not self._files:
             raise DataError(f"{self.name}: a coco source needs `instances`, `refs` or both. Received: neither")
-        self._ref_splits, self._told = {}, []
+        self._ref_splits, self._told, self._crowds = {}, [], {}
         if config.instances:
             self.images, self.annotations = read_instances(self.root / config.instances)
         instances = dict(self.annotations)
@@ -99,7 +100,7 @@ class CocoSource(AnnotatedSource):
         by_photo, by_file = {}, {}
         for key, annotation in annotated.items():
             by_photo.setdefault(annotation.image_id, {})[key] = annotation
-            by_file.setdefault(self._file(annotation.image_id), {})[key] = annotation
+            by_file.setdefault(self.same_photo(annotation.image_id), {})[key] = annotation
         # Whether flags mean crowds depends on whose photos these are, and that on the photos in use.
         self._is_coco = None if self.refs else self._guess_coco(by_photo)
         flagged = crowds = 0
@@ -110,7 +111,8 @@ class CocoSource(AnnotatedSource):
             found = {key: self._with_crowd(key, one) for key, one in annotations.items()}
             flagged += sum(one.crowd for one in annotations.values())
             crowds += sum(one.crowd for one in found.values())
-            self._make_up(image_id, split, found, by_file[self._file(image_id)])
+            self._crowds |= {key: one.crowd for key, one in found.items() if annotations[key].crowd}
+            self._make_up(image_id, split, found, by_file[self.same_photo(image_id)])
         if flagged:
             self._told = [
                 f"{self.name}: {flagged} annotations are flagged as crowds: {crowds} are taken as several objects, "
@@ -118,8 +120,21 @@ class CocoSource(AnnotatedSource):
             ]
         self._is_coco = None
 
-    def _file(self, image_id):
+    def same_photo(self, image_id):
+        """See `AnnotatedSource`: the file."""
         return os.path.normpath(self.place(image_id))
+
+    def is_crowd(self, key):
+        """See `AnnotatedSource`; what cannot be drawn counts as a crowd, and is said where it is used."""
+        annotation = self.annotations[key]
+        if not annotation.crowd:
+            return False
+        if key not in self._crowds:
+            try:
+                self._crowds[key] = self._with_crowd(key, annotation).crowd
+            except DataError:
+                self._crowds[key] = True
+        return self._crowds[key]
 
     def _guess_coco(self, by_photo):
         """`is_coco` before any ref is made up: of the photos that have annotations."""

@@ -1,15 +1,18 @@
 """COCO's instances file: photos, annotations and classes, every value looked at."""
 
+import contextlib
 import dataclasses
 from array import array
 
 from lts_keras.data.schema import DataError
-from lts_keras.data.sources.annotated import Annotation, Image
+from lts_keras.data.sources.annotations import Annotation, Image
 from lts_keras.data.sources.fields import Fields, identity, read_json, short
 
 __all__ = ["read_images", "read_instances", "segmentation_of"]
 
-_NOT_NEEDED = object()
+
+class _Unreferred(dict):
+    """An annotation that nothing refers to, without its outline."""
 
 
 def read_instances(path, needed=None):
@@ -17,7 +20,8 @@ def read_instances(path, needed=None):
 
     Args:
         path: path of the JSON file.
-        needed: ids of the annotations to keep; all if `None`.
+        needed: ids of the annotations that are referred to; all if `None`. The others are kept without their outlines,
+            and left out where they are damaged.
 
     Returns:
         (images, annotations) as dicts by id, `Image` and `Annotation`.
@@ -31,7 +35,8 @@ def read_instances(path, needed=None):
         # Every polygon is packed while it is parsed: as Python floats RefCOCO's would take four times the memory.
         if "segmentation" in item and "id" in item:
             if needed is not None and not _is_needed(item["id"], needed):
-                return _NOT_NEEDED
+                del item["segmentation"]
+                return _Unreferred(item)
             if isinstance(item["segmentation"], list):
                 item["segmentation"] = [_pack(part) for part in item["segmentation"]]
         return item
@@ -80,7 +85,9 @@ def _read_categories(path, items):
 def _read_annotations(path, items, images, names):
     annotations, seen, fields = {}, {}, Fields(path, "annotation", "annotations")
     for index, item in enumerate(items):
-        if item is _NOT_NEEDED:
+        if isinstance(item, _Unreferred):
+            with contextlib.suppress(DataError):
+                _keep_unreferred(fields.at(index, item), annotations, images, names)
             continue
         key = fields.at(index, item).own_identity()
         fields.once(seen)
@@ -97,6 +104,14 @@ def _read_annotations(path, items, images, names):
             () if category in names or category is None else ("unknown_classes",),
         )
     return annotations
+
+
+def _keep_unreferred(fields, annotations, images, names):
+    key, image_id = fields.own_identity(), fields.identity("image_id")
+    if image_id in images:
+        category = names.get(fields.identity("category_id", None), "")
+        found = Annotation(image_id, None, fields.corner_box("bbox"), category, _is_crowd(fields))
+        annotations.setdefault(key, found)
 
 
 def segmentation_of(fields):

@@ -23,7 +23,8 @@ import pyarrow
 import pyarrow.parquet
 
 from lts_keras.data.schema import DataError
-from lts_keras.data.sources.annotated import AnnotatedSource, Annotation, Image, Ref, size_of_runs
+from lts_keras.data.sources.annotated import AnnotatedSource
+from lts_keras.data.sources.annotations import Annotation, Image, Ref, size_of_runs
 from lts_keras.data.sources.base import PhotoError
 from lts_keras.data.sources.fields import Fields, short
 from lts_keras.data.sources.instances import segmentation_of

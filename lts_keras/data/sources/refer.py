@@ -4,7 +4,8 @@ import io
 import pickle
 
 from lts_keras.data.schema import DataError
-from lts_keras.data.sources.annotated import AnnotatedSource, Ref
+from lts_keras.data.sources.annotated import AnnotatedSource
+from lts_keras.data.sources.annotations import Ref
 from lts_keras.data.sources.fields import Fields, read_json, short
 from lts_keras.data.sources.instances import read_instances
 

@@ -93,7 +93,7 @@ class ScenesSource(Source):
         split, number = key.split("/")
         rng, _ = self._start(key)
         size = _draw_size(rng, self.config.photo_size)
-        content, shapes, texts = draw_scene(rng, size, self.config.max_shapes, split)
+        content, shapes, texts, others = draw_scene(rng, size, self.config.max_shapes, split)
         objects = [
             ReferredObject(
                 ref_id=f"{self.ref_prefix}{split}-{number}-{index}",
@@ -106,7 +106,8 @@ class ScenesSource(Source):
             )
             for index, (shape, text) in enumerate(zip(shapes, texts, strict=True))
         ]
-        return Photo(self._photo_id(split, number), content, size[0], size[1], tuple(objects))
+        others = tuple((shape.kind, tight_box(shape.mask)) for shape in others)
+        return Photo(self._photo_id(split, number), content, size[0], size[1], tuple(objects), others=others)
 
     def _photo_id(self, split, number):
         # Scenes of another section of the same name are other ones.
@@ -133,7 +134,8 @@ def draw_scene(rng, size, max_shapes, split):
         split: `"testA"` has expressions by appearance alone, `"testB"` by relation alone, others all kinds.
 
     Returns:
-        (JPEG bytes, list of referred `Shape`, list of their expressions), at least one shape.
+        (JPEG bytes, list of referred `Shape`, list of their expressions, list of the other shapes that can be seen), at
+        least one referred shape.
     """
     while True:
         shapes = _place_shapes(rng, *size, int(rng.integers(2, max_shapes + 1)))
@@ -147,7 +149,8 @@ def draw_scene(rng, size, max_shapes, split):
                     referred.append(shape)
                     texts.append(text)
         if referred:
-            return _encode(rng, shapes, *size), referred, texts
+            others = [shape for shape in shapes if shape not in referred and shape.mask.any()]
+            return _encode(rng, shapes, *size), referred, texts, others
 
 
 def _draw_size(rng, limits):

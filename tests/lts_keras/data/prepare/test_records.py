@@ -33,10 +33,13 @@ def photos(draw):
                 mask=None if kind == "box" else mask,
                 box=None if kind == "none" else (0.0, 0.25, width / 2, float(height)),
                 category=draw(words),
+                several=draw(st.booleans()),
             )
         )
     orientation = draw(st.integers(1, 8))
-    return Photo(draw(words), draw(st.binary(max_size=50)), height, width, tuple(objects), orientation)
+    others = tuple((draw(words), (0.0, 0.25, width / 2, float(height))) for _ in range(draw(st.integers(0, 3))))
+    content = draw(st.binary(max_size=50))
+    return Photo(draw(words), content, height, width, tuple(objects), orientation, others=others)
 
 
 @hypothesis.given(photos())
@@ -53,12 +56,16 @@ def test_a_record_gives_the_photo_back(photo):
     assert texts == [list(item.expressions) for item in photo.objects]
     for index, item in enumerate(photo.objects):
         assert bool(parsed["has_mask"][index]) == (item.mask is not None)
+        assert bool(parsed["several"][index]) == item.several
         np.testing.assert_allclose(parsed["box"][index], item.box or (0, 0, 0, 0), rtol=1e-6)
         png = parsed["mask_png"][index].numpy()
         if item.mask is None:
             assert png == b""
         else:
             np.testing.assert_array_equal(decode_mask(png), item.mask)
+    assert [value.decode() for value in parsed["other_category"].numpy()] == [name for name, _ in photo.others]
+    boxes = np.array([box for _, box in photo.others]).reshape(-1, 4)
+    np.testing.assert_allclose(parsed["other_box"], boxes, rtol=1e-6)
 
 
 def photo(photo_id="a"):
@@ -76,6 +83,8 @@ def test_boxes_are_clipped_to_the_photo():
     item = dataclasses.replace(photo().objects[0], box=(-3.0, 2.0, 99.0, 41.0))
     record = records.make_record(dataclasses.replace(photo(), objects=(item,)))
     np.testing.assert_array_equal(records.parse_record(record)["box"], [[0, 2, 60, 40]])
+    record = records.make_record(dataclasses.replace(photo(), others=(("cat", (-3.0, 2.0, 99.0, 41.0)),)))
+    np.testing.assert_array_equal(records.parse_record(record)["other_box"], [[0, 2, 60, 40]])
 
 
 def test_records_parse_inside_tf_data(tmp_path):
@@ -120,7 +129,7 @@ def test_no_manifest_is_one_clear_line(tmp_path):
 def test_a_manifest_of_another_format_is_refused(shards):
     content = json.loads((shards / "manifest.json").read_text())
     (shards / "manifest.json").write_text(json.dumps(content | {"format": 99}))
-    with pytest.raises(DataError, match="format 2 is needed. Received: 99"):
+    with pytest.raises(DataError, match="format 3 is needed; run `lts prepare` again. Received: 99"):
         records.read_manifest(shards)
 
 

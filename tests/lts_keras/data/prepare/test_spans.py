@@ -339,7 +339,7 @@ def test_counts_are_made_again_when_their_code_changes_and_shards_stay(root, tmp
 
 def test_the_manifest_says_which_code_wrote_it(root, tmp_path):
     manifest = records.read_manifest(prepare(configuration(root), tmp_path))
-    assert manifest["format"] == 2
+    assert manifest["format"] == records.FORMAT
     assert manifest["code"] == {"records": code.record_code(), "text": code.text_code()}
 
 

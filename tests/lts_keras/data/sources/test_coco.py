@@ -7,7 +7,7 @@ import pytest
 from lts_keras.config.schema import CocoSource
 from lts_keras.data.schema import DataError
 from lts_keras.data.sources import open_source, read_source
-from lts_keras.data.sources.annotated import Annotation
+from lts_keras.data.sources.annotations import Annotation
 from lts_keras.data.sources.made_up import make_up
 from tests.lts_keras.data import data_trees
 

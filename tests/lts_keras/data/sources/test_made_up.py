@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lts_keras.config.data_schema import CocoSource
 from lts_keras.data.sources import open_source
-from lts_keras.data.sources.annotated import Annotation
+from lts_keras.data.sources.annotations import Annotation
 from lts_keras.data.sources.coco import has_several_parts
 from lts_keras.data.sources.made_up import make_up, nouns_of_class
 from lts_keras.data.text import build_vocabulary

@@ -138,7 +138,7 @@ def _all_shapes(seed, split):
 
     scenes._encode = keep
     try:
-        _, seen["referred"], seen["texts"] = draw_scene(np.random.default_rng(seed), (120, 120), 5, split)
+        _, seen["referred"], seen["texts"], _ = draw_scene(np.random.default_rng(seed), (120, 120), 5, split)
     finally:
         scenes._encode = original
     return seen
