@@ -130,6 +130,8 @@ class DataConfig(Section):
 
     prepared: Path | None = None
     """A folder that another `lts prepare` made, or its work directory: read instead of `sources`, never written."""
+    features: Path | None = None
+    """A folder of another model's features and coarse masks, which a refiner takes, see `model.refiner_channels`."""
     root: Path = Path(".")
     sources: tuple[Source, ...] = (ScenesSource(),)
     photos_per_shard: PositiveInt = 256

@@ -18,6 +18,7 @@ from lts_keras.config.data_schema import (
 )
 from lts_keras.config.defaults import BATCH_SIZES, MAX_PHOTO_PIXELS
 from lts_keras.config.paper_rows import PAPER_ROWS
+from lts_keras.config.refiner_checks import check_refiner
 from lts_keras.config.section import Section, Share
 from lts_keras.config.train_schema import AugmentConfig, TrainConfig, check_training
 
@@ -229,6 +230,7 @@ class Config(Section):
                 f"Received: {self.train.augment.color}, {self.train.augment.scale}"
             )
         check_training(self.train)
+        check_refiner(self)
         if not self.model.locator and not self.model.fusion:
             raise ValueError("model.fusion must be true where model.locator is null: no sentence would enter.")
         if self.model.num_filters > 1 and self.model.locator not in ("filter", "transformer"):

@@ -9,6 +9,7 @@ from lts_keras.data.prepare.records import data_digest, read_manifest
 from lts_keras.data.schema import DataError
 from lts_keras.evaluation.calibration import calibrate
 from lts_keras.evaluation.networks import ModelNetwork
+from lts_keras.evaluation.refiner_networks import refiner_networks
 from lts_keras.evaluation.rows import rows_and_facts
 from lts_keras.evaluation.scores import Scores
 from lts_keras.models.trained import origin_of_calibration, trained_options, uncalibrated_model
@@ -27,7 +28,8 @@ def evaluate(config, workdir):
     Args:
         config: `Config`.
         workdir: folder with `data/` and `train/preset/`. `evaluate/metrics.json` and `evaluate/predictions.json` are
-            written there; in `evaluate/at_<size>/`, if `evaluate.image_size` is another one than the model's.
+            written there; in `evaluate/at_<size>/`, if `evaluate.image_size` is another one than the model's. Of a
+            refiner, `evaluate/coarse/` has the same of the coarse masks that it was given.
 
     Returns:
         dict, the contents of metrics.json.
@@ -39,15 +41,22 @@ def evaluate(config, workdir):
     """
     workdir = Path(workdir)
     preset = workdir / "train" / "preset"
-    model, options = uncalibrated_model(config, preset), trained_options(preset)
-    data_dir = data_folder(config, workdir)
+    data_dir, coarse, features = data_folder(config, workdir), None, {}
+    if config.model.refiner_channels:
+        model, coarse = refiner_networks(config, preset, data_dir)
+        features = {"features_digest": coarse.features.digest}
+    else:
+        model = uncalibrated_model(config, preset)
+    options = trained_options(preset)
     metrics, predictions = judge(model, data_dir, config.evaluate, seed=config.seed)
-    metrics |= {
+    origin = {
         # The section `model` is the preset's: what was not given here has the schema's value and not the model's.
         "config": config.model_dump(mode="json") | {"model": options},
         "code_version": code_version(),
         "data_digest": data_digest(data_dir),
+        **features,
     }
+    metrics |= origin
     folder, size = workdir / "evaluate", config.evaluate.image_size
     if size not in (None, model.image_size):
         folder = folder / f"at_{size}"
@@ -56,6 +65,11 @@ def evaluate(config, workdir):
         calibration = metrics["calibration"] | origin_of_calibration(config, workdir)
         atomic_write(folder / "calibration.json", json.dumps(calibration, indent=1))
     atomic_write(folder / "predictions.json", json.dumps(predictions))
+    if coarse:
+        # Behind the refiner's predictions and before its metrics: with these, both are there.
+        alone, answers = judge(coarse, data_dir, config.evaluate, seed=config.seed)
+        atomic_write(folder / "coarse" / "predictions.json", json.dumps(answers))
+        atomic_write(folder / "coarse" / "metrics.json", json.dumps(alone | origin, indent=1))
     atomic_write(folder / "metrics.json", json.dumps(metrics, indent=1))
     return metrics
 

@@ -71,7 +71,7 @@ def _answered(network, dataset):
 
 
 def _counting(network):
-    cells, size = network.image_size // 4, network.image_size
+    size = network.image_size
     decode = tf.function(
         lambda pngs, size: decode_truths(pngs, size[0], size[1]),
         autograph=False,
@@ -81,8 +81,9 @@ def _counting(network):
         lambda *inputs: count_answers(*inputs, size, network.threshold, network.image_resize, network.presence),
         autograph=False,
         input_signature=[
-            tf.TensorSpec((None, cells, cells, 1), tf.float32),
-            tf.TensorSpec((None, cells // 2, cells // 2, 1), tf.float32),
+            # Another model's grid need not be an LTS's.
+            tf.TensorSpec((None, None, None, 1), tf.float32),
+            tf.TensorSpec((None, None, None, 1), tf.float32),
             tf.TensorSpec((None, None, None), tf.bool),
             tf.TensorSpec((2,), tf.int32),
         ],

@@ -39,7 +39,14 @@ def build_model(config, vocabulary):
     """The same model with random weights, but for a backbone that is a file as a whole."""
     options, policy = config.model, config.train.precision
     if options.refiner_channels:
-        return Refiner(options.refiner_channels, options.aspp_dim, options.aspp_rates, dtype=policy)
+        return Refiner(
+            options.refiner_channels,
+            options.aspp_dim,
+            options.aspp_rates,
+            options.threshold,
+            config.train.synchronized_batch_norm,
+            dtype=policy,
+        )
     return make_lts(
         vocabulary=vocabulary,
         backbone=config.weights.backbone if options.backbone == "file" else options.backbone,

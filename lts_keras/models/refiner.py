@@ -4,6 +4,8 @@ import keras
 
 from lts_keras.layers.segmentation_head import SegmentationHead
 from lts_keras.models import preset
+from lts_keras.models.synchronization import synchronize_batch_norm
+from lts_keras.prediction.presence import Presence
 
 __all__ = ["Refiner"]
 
@@ -16,6 +18,9 @@ class Refiner(keras.Model):
         channels: int. Channels of the other model's features.
         aspp_dim: int. Channels of each ASPP branch. Defaults to `256`.
         aspp_rates: sequence of int. Defaults to `(6, 12, 18)`.
+        threshold: float. Mask probability above which a pixel belongs to the object. Defaults to `0.25`.
+        synchronized_batch_norm: bool. Whether batch norm's statistics are those of all replicas; `None`: where there is
+            more than one.
 
     Call arguments:
         inputs: dict with `features`, float `(batch, height, width, channels)`, and `prior`, logits of the other
@@ -28,11 +33,22 @@ class Refiner(keras.Model):
      - Jing et al., "Locate then Segment", CVPR 2021, table 3.
     """
 
-    def __init__(self, channels, aspp_dim=256, aspp_rates=(6, 12, 18), **kwargs):
+    def __init__(
+        self,
+        channels,
+        aspp_dim=256,
+        aspp_rates=(6, 12, 18),
+        threshold=0.25,
+        synchronized_batch_norm=None,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.channels = channels
         self.aspp_dim = aspp_dim
         self.aspp_rates = tuple(aspp_rates)
+        self.threshold = threshold
+        self.synchronized_batch_norm = synchronized_batch_norm
+        self.presence = Presence()
         self.segmentation_head = SegmentationHead(
             aspp_dim, aspp_rates, dtype=self.dtype_policy, name="segmentation_head"
         )
@@ -42,6 +58,7 @@ class Refiner(keras.Model):
         """Makes the variables; done by the constructor."""
         if not self.built:
             self.segmentation_head.build((None, None, None, self.channels), (None, None, None, 1))
+            synchronize_batch_norm(self, self.synchronized_batch_norm)
             self.built = True
 
     def build_from_config(self, config):
@@ -64,4 +81,6 @@ class Refiner(keras.Model):
             "channels": self.channels,
             "aspp_dim": self.aspp_dim,
             "aspp_rates": list(self.aspp_rates),
+            "threshold": self.threshold,
+            "synchronized_batch_norm": self.synchronized_batch_norm,
         }

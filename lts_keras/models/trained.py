@@ -25,22 +25,29 @@ _TRAINING_FILE = "training.json"
 """Beside the weights: with what configuration a preset was trained. One that was saved by hand has none."""
 
 
-def uncalibrated_model(config, preset):
+def uncalibrated_model(config, preset, cls=LTS):
     """Loads a preset and sets the threshold of `config.evaluate`, if it is a number.
 
     Args:
         config: `Config`. Its `imports` are imported first, so that the preset may hold classes of one's own.
         preset: path of the folder.
+        cls: class that the model must have, `LTS` or `Refiner`.
 
     Returns:
-        `LTS` or a subclass.
+        `cls` or a subclass.
 
     Raises:
         WeightsError: as `LTS.from_preset`.
-        ConfigError: a key of `model` that was given and is another than the preset's.
+        ConfigError: a key of `model` that was given and is another than the preset's; a refiner where an `LTS` is
+            needed.
     """
+    if cls is LTS and config.model.refiner_channels:
+        raise ConfigError(
+            "model.refiner_channels: a refiner answers from another model's features and not from a photo, so it is "
+            "neither exported nor asked alone; `lts evaluate` judges it on data.features"
+        )
     import_modules(config.imports)
-    model = LTS.from_preset(preset)
+    model = cls.from_preset(preset)
     _check_given(config.model, trained_options(preset), preset)
     if config.evaluate.threshold not in (None, "best"):
         model.threshold = config.evaluate.threshold

@@ -13,7 +13,7 @@ from lts_keras.data.input.validation_dataset import validation_dataset
 from lts_keras.data.text import Tokenizer
 from lts_keras.training.feature_cache import FeatureCache, MemoryBudget
 
-__all__ = ["Datasets", "count_steps", "make_datasets"]
+__all__ = ["Datasets", "batch_words", "count_steps", "make_datasets"]
 
 
 class Datasets(typing.NamedTuple):
@@ -96,7 +96,7 @@ def make_datasets(config, data_dir, model, first_epoch, progress=print):
         pictured,
         None
         if options.data_service
-        else lambda epoch, step: _names(training(first_epoch=epoch, epochs=epoch + 1, ids=True), step),
+        else lambda epoch, step: batch_words(training(first_epoch=epoch, epochs=epoch + 1, ids=True), step),
     )
 
 
@@ -118,8 +118,8 @@ def _cache(config, data_dir, model, tokenizer, split, budget, progress):
     )
 
 
-def _names(dataset, step):
-    """Photos and refs of one batch of an epoch, as words."""
+def batch_words(dataset, step):
+    """Photos and refs of one batch of an epoch, as words; its samples must have ids."""
     x = next(iter(dataset.skip(step).take(1)))[0]
     words = []  # a batch that was filled up, or sentences of one photo, name it once
     for key, title in (("photo_id", "photos"), ("ref_id", "refs")):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lts_keras.data.features.folder import open_features
 from lts_keras.data.prepare.records import data_digest
 from lts_keras.training.errors import NotFiniteError, TrainingError
 from lts_keras.utils.files import atomic_folder, atomic_write, digest, sweep
@@ -56,12 +57,14 @@ def deciding_values(config, data_dir):
         weights[name] = digest(path) if value is not None and path.is_file() else value
     if values["weights"]["glove_words"]:
         weights["glove_words"] = values["weights"]["glove_words"]
+    features = {"features": open_features(config.data.features).digest} if config.data.features else {}
     return {
         "seed": values["seed"],
         "model": {key: value for key, value in values["model"].items() if key not in ("threshold", "variant")},
         "train": {key: value for key, value in values["train"].items() if key not in _NOT_DECIDING},
         "weights": weights,
         "data": data_digest(data_dir),
+        **features,
     }
 
 

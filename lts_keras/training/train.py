@@ -11,6 +11,7 @@ import keras
 import yaml
 
 from lts_keras.config.errors import ConfigError
+from lts_keras.data.features.configured import configured_features
 from lts_keras.data.prepare.folder import data_folder, is_of_other_code
 from lts_keras.data.text import read_vocabulary
 from lts_keras.training import worker_loop
@@ -20,6 +21,7 @@ from lts_keras.training.devices import check_batch, make_strategy, num_workers
 from lts_keras.training.errors import NotFiniteError, TrainingError
 from lts_keras.training.parts import Parts
 from lts_keras.training.progress import ProgressBar
+from lts_keras.training.refiner_parts import default_parts, reading_errors
 from lts_keras.training.run_record import write_run_record
 from lts_keras.training.run_state import deciding_values
 from lts_keras.training.workers import chief_first, is_chief, worker_errors
@@ -49,12 +51,8 @@ def train(config, workdir, progress=print, parts=None):
         ConfigError: settings that this machine cannot serve.
         TrainingError: a loss or weights that are not finite, or an epoch that cannot be written.
     """
-    if config.model.refiner_channels:
-        raise ConfigError(
-            "model.refiner_channels: a refiner trains on another model's features, which prepared data does not have; "
-            "see docs/training.md for model.fit on your own"
-        )
-    options, parts = config.train, parts or Parts()
+    configured_features(config)  # found wrong before anything else
+    options, parts = config.train, parts or default_parts(config)
     data_dir, folder = data_folder(config, workdir), Path(workdir) / "train"
     if is_of_other_code(data_dir):
         progress("the data was prepared by other code, which may have read words otherwise: run `lts prepare` again")
@@ -79,7 +77,7 @@ def train(config, workdir, progress=print, parts=None):
         progress(f"already trained: {reason}")
         run.write_beside()
         return folder / "preset"
-    with worker_errors(strategy):
+    with worker_errors(strategy), reading_errors(config):
         if not reason:
             run.fit()
         return run.finish()

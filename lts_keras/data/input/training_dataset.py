@@ -49,6 +49,7 @@ def training_dataset(
     image_features=None,
     num_workers=None,
     service=None,
+    stages=None,
 ):
     """Batches of one split for `model.fit`.
 
@@ -86,6 +87,7 @@ def training_dataset(
             dict of tensors that replace `image` in `x`; no photo is decoded then. `flipped` means the whole square
             turned left to right.
         num_workers: threads; by default as many as there are processors, at most 16 for each step.
+        stages: `Stages` of one's own, which then say what a sample holds.
         service: address of a tf.data service dispatcher, `grpc://host:port`. Its workers make the samples then: the
             order is free, and with `repeat` a batch may hold samples of two epochs.
 
@@ -116,7 +118,9 @@ def training_dataset(
         batch_size = input_context.get_per_replica_batch_size(batch_size)
     num_expressions = expressions_per_image if sampling == "per_image" else None
     augment = augment or AugmentConfig()
-    stages = Stages(tokenizer, split, image_size, sampling, num_expressions, augment, image_features, ids, image_resize)
+    stages = stages or Stages(
+        tokenizer, split, image_size, sampling, num_expressions, augment, image_features, ids, image_resize
+    )
     samples = _Samples(shards, stages, shuffle, num_workers, input_context, in_turn=service is not None)
     whole = None if steps is None else steps * batch_size
     filled = fill and (whole != total or input_context is not None)

@@ -36,7 +36,7 @@ def test_configuration_trains_a_step(path):
     truth = {"mask": rng.integers(0, 2, (2, 16, 16, 1)), "prior": rng.integers(0, 2, (2, 8, 8, 1))}
     if config.model.refiner_channels:
         inputs = {
-            "features": rng.normal(size=(2, 8, 8, 1000)).astype("float32"),
+            "features": rng.normal(size=(2, 8, 8, config.model.refiner_channels)).astype("float32"),
             "prior": rng.normal(size=(2, 8, 8, 1)),
         }
         truth.pop("prior")
