@@ -2,12 +2,15 @@
 
 import json
 import math
+import re
 import shutil
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
@@ -24,7 +27,7 @@ from lts_keras.evaluation.reliability import reliability
 from lts_keras.export import export
 from lts_keras.models.trained import trained_model
 from lts_keras.prediction.presence import Presence
-from tests.small_models import small_model
+from tests.small_models import photo_bytes, small_model
 
 ASKED, MISSING = "right", "the red dog"
 """What the model of `sure_model` is surest of and least sure of, on any photo of noise."""
@@ -61,7 +64,7 @@ def penalized_loss(weights, mask, prior, has_target):
     return total / len(mask) + 0.0005 * (weights[1] ** 2 + weights[2] ** 2)
 
 
-@settings(max_examples=30)
+@settings(max_examples=12)
 @given(st.integers(0, 2**32 - 1), st.integers(4, 30))
 def test_no_weights_nearby_fit_better(seed, count):
     random = np.random.default_rng(seed)
@@ -337,3 +340,22 @@ def test_another_training_needs_another_calibration(world, copy):
     small_model(seed=1).save_to_preset(copy / "train" / "preset")
     with pytest.raises(ConfigError, match="calibration.json: chosen for another training than the one in .*/preset"):
         trained_model(world.config, copy)
+
+
+def blocks(repo, kind):
+    page = (repo / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    section = page[page.index("## Threshold and presence") :].split("\n## ")[0]
+    return re.findall(rf"```{kind}\n(.*?)```", section, re.DOTALL)
+
+
+def test_the_page_shows_a_configuration_and_python_that_work(repo, tmp_path, monkeypatch, capsys):
+    (text,) = blocks(repo, "yaml")
+    config = parse_config(yaml.safe_load(text))
+    assert config.evaluate.threshold == "best" and config.evaluate.presence and config.bless.split == "testA"
+    monkeypatch.chdir(tmp_path)
+    sure_model().save_to_preset("runs/quickstart/train/preset")
+    Path("runs/quickstart/demo").mkdir()
+    Path("runs/quickstart/demo/photo.jpg").write_bytes(photo_bytes())
+    (code,) = blocks(repo, "python")
+    exec(compile(code, "docs/evaluation.md", "exec"), names := {})
+    assert capsys.readouterr().out == f"{names['answer'].presence} {names['answer'].presence >= 0.6}\n"
