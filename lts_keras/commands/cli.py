@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 from lts_keras.commands.commandline import EXIT_CODES, add_config_arguments, parse, run_command
+from lts_keras.commands.compare import add_compare_arguments, compare_workdirs
 from lts_keras.commands.inspect_path import inspect_path
 from lts_keras.commands.predict import check_question, predict_to_file, predict_with_preset
+from lts_keras.commands.refiner import add_feature_arguments, print_coarse, write_features_of
 from lts_keras.commands.resolved import print_resolved
 from lts_keras.config.errors import ConfigError
 from lts_keras.config.read import dump_config, load_config, parse_config
@@ -21,6 +23,7 @@ EXAMPLES = f"""examples:
   lts train    --config configs/quickstart.yaml --workdir runs/mine train.epochs=10
   lts evaluate --config configs/quickstart.yaml --workdir runs/mine
   lts predict  --preset runs/mine/train/preset --image photo.jpg --expression "the left dog" --output overlay.png
+  lts compare  runs/before runs/mine
   lts inspect  yolov3.weights
 
 {EXIT_CODES}
@@ -58,7 +61,12 @@ def make_parser():
         "--expression", action="append", required=True, help="what to look for; may be given several times"
     )
     predict.add_argument("--output", type=Path, default=Path("overlay.png"), help="PNG file (default: %(default)s)")
-    _command(commands, "report", "write the page that shows the metrics and good and bad answers")
+    _command(commands, "report", "write the page of the evaluation: scores, parts, curves, answers in pictures")
+    text = "compare models on the same expressions: differences with intervals, photos that changed most"
+    described = f"{text[0].upper()}{text[1:]}."
+    add_compare_arguments(commands.add_parser("compare", help=text, description=described, epilog=EXIT_CODES))
+    text = "write a model's features and coarse masks for every sentence, for a refiner to be trained on"
+    add_feature_arguments(_command(commands, "write-features", text))
     inspect = _command(
         commands,
         "inspect",
@@ -92,6 +100,8 @@ def main(arguments=None):
 
 
 def _run(options):
+    if options.command == "compare":
+        return compare_workdirs(options.workdirs, options.output, options.common)
     if options.command == "predict":
         check_question(options)
     if options.command == "predict" and options.preset:
@@ -146,7 +156,10 @@ def _evaluate(config, workdir, options):
     from lts_keras.evaluation.evaluate import evaluate
     from lts_keras.evaluation.report import format_slices
 
-    print(format_slices(evaluate(config, workdir)["slices"]))
+    metrics = evaluate(config, workdir)
+    print(format_slices(metrics["slices"]))
+    if config.model.refiner_channels:
+        print_coarse(workdir, metrics)
     print(f"metrics: {workdir / 'evaluate' / 'metrics.json'}")
 
 
@@ -187,6 +200,7 @@ _COMMANDS = {
     "predict": _predict,
     "report": _report,
     "inspect": _inspect,
+    "write-features": write_features_of,
 }
 
 if __name__ == "__main__":
