@@ -80,7 +80,9 @@ def paired_difference(rows, others, samples=1000, seed=0):
         drawn.append(ratios(other_above, other_below) - ratios(above, below))
     drawn = np.concatenate(drawn)
     low, high = _quantiles(drawn, len(sums[0]))
-    better = np.nanmean(np.where(np.isnan(drawn), np.nan, (drawn > 0) + 0.5 * (drawn == 0)), axis=0)
+    counted = (~np.isnan(drawn)).sum(axis=0)
+    wins = ((drawn > 0) + 0.5 * (drawn == 0)).sum(axis=0)
+    better = np.where(counted > 0, wins / np.maximum(counted, 1), np.nan)
     return {"first": first, "second": second, "difference": second - first, "low": low, "high": high, "better": better}
 
 
