@@ -3,11 +3,25 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
+import pydantic
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt
 
 from lts_keras.config.section import Section, Share
 
-__all__ = ["CheckConfig", "CocoSource", "DataConfig", "ManifestSource", "ParquetSource", "ReferSource", "ScenesSource"]
+__all__ = [
+    "HELD_OUT_OF",
+    "CheckConfig",
+    "CocoSource",
+    "DataConfig",
+    "ManifestSource",
+    "ParquetSource",
+    "ReferSource",
+    "ScenesSource",
+]
+
+
+HELD_OUT_OF = "train"
+"""The split that `hold_out` takes photos from."""
 
 
 def _in_one_line(text):
@@ -23,6 +37,19 @@ class _Source(Section):
     """Name of the data set in records, metrics and reports."""
     rename_splits: dict[str, str] = {}
     """Split of the source -> split here, for example `{val: train}`; `"*"` names all others; `drop` leaves them out."""
+    hold_out: dict[str, Share] = {}
+    """Further splits -> the share of train's photos that each gets, by the digest of a photo's id: the same photos each
+    time, in every source with the same ids, and no others when a later split gets another share."""
+
+    @pydantic.field_validator("hold_out")
+    @classmethod
+    def _some_left(cls, shares):
+        if sum(shares.values()) >= 1 or HELD_OUT_OF in shares:
+            raise ValueError(
+                f"hold_out: further splits and shares of {HELD_OUT_OF}'s photos, together less than 1. "
+                f"Received: {shares}"
+            )
+        return shares
 
 
 class _PhotoSource(_Source):

@@ -6,7 +6,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from lts_keras.config.section import Section, Share
 
-__all__ = ["AugmentConfig", "TrainConfig", "check_training"]
+__all__ = ["AugmentConfig", "BoxSupervisionConfig", "TrainConfig", "check_training"]
 
 
 class AugmentConfig(Section):
@@ -18,6 +18,13 @@ class AugmentConfig(Section):
     """Strength of brightness, contrast and saturation jitter."""
     scale: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Photos are scaled by a factor in [1 - scale, 1 + scale]."""
+
+
+class BoxSupervisionConfig(Section):
+    """Masks taught by boxes, of objects that have a box alone: weights of the terms, see `BoxSupervision`."""
+
+    projection: NonNegativeFloat = 0.1
+    pairwise: NonNegativeFloat = 0.1
 
 
 class TrainConfig(Section):
@@ -49,6 +56,8 @@ class TrainConfig(Section):
     """Lambda of equation 13."""
     loss_reduction: Literal["sum", "mean"] = "sum"
     """Over pixels; `mean` goes with `location_weight: 0.025` for the same balance."""
+    box_supervision: BoxSupervisionConfig | None = None
+    """Whether objects with a box alone teach the mask too; in the paper every object has a mask."""
     augment: AugmentConfig = AugmentConfig()
     cache_features: bool = False
     """Computes a frozen backbone's maps once per photo (and once per flipped photo) and trains on those."""

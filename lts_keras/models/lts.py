@@ -84,6 +84,8 @@ class LTS(keras.Model):
      - Jing et al., "Locate then Segment", CVPR 2021.
     """
 
+    supervises_boxes = False
+    """Whether a call gives the mask once more as `box_mask`, for a loss on objects that have a box alone."""
     presence = Presence()
     """How sure the model is that something is there; an evaluation may calibrate it, see `Presence`."""
 
@@ -221,7 +223,7 @@ class LTS(keras.Model):
         else:
             features = self.encode_maps({name: inputs[name] for name in ("c3", "c4", "c5")}, training=training)
         if len(token_ids.shape) == 2:
-            return self.segment(features, token_ids, training=training)
+            return self._outputs(self.segment(features, token_ids, training=training))
         batch, count, tokens = ops.shape(token_ids)
         rows, index = ops.reshape(token_ids, (-1, tokens)), ops.repeat(ops.arange(batch), count)
         real = inputs.get("expression_mask")
@@ -232,7 +234,11 @@ class LTS(keras.Model):
         outputs = self.segment(features, rows, image_index=index, training=training)
         if real is not None:
             outputs = {name: _spread(value, real, batch * count) for name, value in outputs.items()}
-        return {name: ops.reshape(value, (-1, count, *ops.shape(value)[1:])) for name, value in outputs.items()}
+        spread = {name: ops.reshape(value, (-1, count, *ops.shape(value)[1:])) for name, value in outputs.items()}
+        return self._outputs(spread)
+
+    def _outputs(self, outputs):
+        return outputs | {"box_mask": outputs["mask"]} if self.supervises_boxes else outputs
 
     def compile(
         self, optimizer="auto", loss="auto", loss_weights=None, metrics=None, weighted_metrics="auto", **kwargs

@@ -66,6 +66,7 @@ def make_datasets(config, data_dir, model, first_epoch, progress=print):
             sampling=options.sampling,
             expressions_per_image=options.expressions_per_image,
             augment=options.augment,
+            box_supervision=options.box_supervision is not None,
             seed=config.seed,
             deterministic=True,
             repeat=True,
@@ -79,6 +80,7 @@ def make_datasets(config, data_dir, model, first_epoch, progress=print):
             split=split,
             **_square(model),
             num_replicas=model.distribute_strategy.num_replicas_in_sync,
+            box_supervision=options.box_supervision is not None,
             **arguments,
         )
 
@@ -113,6 +115,7 @@ def _cache(config, data_dir, model, tokenizer, split, budget, progress):
         photos,
         num_photos=count_samples(data_dir, split, "per_image"),
         flips=split == options.split and options.augment.flip > 0,
+        colors=options.box_supervision is not None,
         budget=budget,
         progress=progress,
     )

@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from lts_keras.config.errors import ConfigError
+from lts_keras.data.input.color_edges import cell_colors
 
 __all__ = ["FeatureCache", "MemoryBudget"]
 
@@ -51,13 +52,14 @@ class FeatureCache:
         flips: bool. Whether mirrored photos are needed.
         budget: `MemoryBudget`, shared by the caches of all splits.
         progress: function that takes a line of text.
+        colors: bool. Whether the colours of `cell_colors` are kept too, as `colors`.
 
     Raises:
         ConfigError: if a part of the backbone trains, the maps would need more memory than is left, or a value is
             beyond float16's 65504.
     """
 
-    def __init__(self, backbone, dataset, num_photos, flips, budget, progress=print):
+    def __init__(self, backbone, dataset, num_photos, flips, budget, progress=print, colors=False):
         if backbone.trainable_variables:
             names = ", ".join(variable.path for variable in backbone.trainable_variables[:3])
             raise ConfigError(
@@ -66,9 +68,15 @@ class FeatureCache:
             )
         self._flips = flips
         size = dataset.element_spec["image"].shape[1]
-        self._forward = tf.function(lambda image: backbone(image, training=False), reduce_retracing=True)
+        kept = ("c3", "c4", "c5", "colors") if colors else ("c3", "c4", "c5")
+
+        def forward(image):
+            maps = backbone(image, training=False)
+            maps = {**maps, "colors": cell_colors(image)} if colors else maps
+            return {name: maps[name] for name in kept}
+
+        self._forward = tf.function(forward, reduce_retracing=True)
         specs = self._forward.get_concrete_function(tf.TensorSpec((None, size, size, 3))).structured_outputs
-        specs = {name: specs[name] for name in ("c3", "c4", "c5")}
         self._dtypes = {name: spec.dtype for name, spec in specs.items()}
         num_rows = num_photos * (2 if flips else 1)
         gib = sum(spec.shape[1:].num_elements() for spec in specs.values()) * 2 * num_rows / 2**30
@@ -111,8 +119,6 @@ class FeatureCache:
         step = 2 if self._flips else 1
         rows = step * tf.range(first, first + image.shape[0]) + side
         for name, values in self._forward(image).items():
-            if name not in self._maps:
-                continue
             values = tf.cast(values, tf.float16)
             if not bool(tf.reduce_all(tf.math.is_finite(values))):
                 raise ConfigError(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import keras
 
-from lts_keras.losses import lts_losses
+from lts_keras.losses import BoxSupervision, lts_losses
 from lts_keras.metrics import lts_metrics
 from lts_keras.models.from_config import model_from_config
 from lts_keras.training.datasets import make_datasets
@@ -28,10 +28,12 @@ def compile_model(model, config, steps_per_epoch):
         steps_per_epoch: int.
     """
     optimizer = make_optimizer(config.train, steps_per_epoch, model, config.model.backbone_learning_rate_multiplier)
-    losses = lts_losses(config.train.location_weight, config.train.loss_reduction)
+    boxes = config.train.box_supervision
+    supervision = None if boxes is None else BoxSupervision(boxes.projection, boxes.pairwise, name="box_mask")
+    model.supervises_boxes = boxes is not None
+    losses = lts_losses(config.train.location_weight, config.train.loss_reduction, supervision)
     metrics = lts_metrics(model.threshold)
     model.compile(optimizer=optimizer, weighted_metrics=metrics, jit_compile=config.train.jit_compile, **losses)
-    decide_together(model.optimizer)
     decide_together(model.optimizer)
 
 

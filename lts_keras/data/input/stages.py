@@ -8,6 +8,7 @@ import tensorflow as tf
 from lts_keras.config.schema import AugmentConfig
 from lts_keras.data.input import augment as augmentation
 from lts_keras.data.input import geometry
+from lts_keras.data.input.color_edges import cell_colors, color_edges
 from lts_keras.data.input.sampling import choose
 from lts_keras.data.prepare import records
 from lts_keras.data.text import Tokenizer
@@ -31,6 +32,7 @@ class Stages:
     image_features: Callable | None
     ids: bool = False
     image_resize: str = "letterbox"
+    box_supervision: bool = False
 
     @property
     def together(self):
@@ -62,6 +64,8 @@ class Stages:
             targets = {name: augmentation.flip_square(value, flags) for name, value in targets.items()}
         has_mask = tf.cast(tf.gather(record["has_mask"], chosen.objects), tf.float32)
         weights = {"mask": chosen.weights * has_mask, "prior": chosen.weights}
+        if self.box_supervision:
+            weights["box_mask"] = chosen.weights * (1 - has_mask)
         samples = {"token_ids": token_ids, "targets": targets, "weights": weights, "flipped": flipped}
         samples["color"] = draws.color
         if per_image:
@@ -118,11 +122,20 @@ class Stages:
         else:
             x = {"image": self._square(photo, sample)}
         y = {name: tf.cast(value, tf.float32) for name, value in sample["targets"].items()}
+        if self.box_supervision:
+            colors = x.pop("colors") if self.image_features is not None else cell_colors(x["image"])
+            y["box_mask"] = self._with_edges(y["mask"], color_edges(colors))
         rows = {name: sample[name] for name in ROWS if name in sample}
         parts = rows, y, sample["weights"]
         rows, y, weights = tf.nest.map_structure(self._with_static_rows, parts) if self.together else parts
         names = {"photo_id": photo["photo_id"]} if self.ids else {}
         return {**x, **rows, **names}, y, weights
+
+    def _with_edges(self, boxes, edges):
+        """Puts the photo's edges behind each filled box."""
+        if self.together:
+            edges = tf.repeat(edges[None], tf.shape(boxes)[0], axis=0)
+        return tf.concat([boxes, edges], -1)
 
     def _with_static_rows(self, value):
         """Tells the graph that the axis K of `per_image` has K entries, which `choose` made sure of."""

@@ -47,6 +47,7 @@ def training_dataset(
     ids=False,
     input_context=None,
     image_features=None,
+    box_supervision=False,
     num_workers=None,
     service=None,
     stages=None,
@@ -86,6 +87,8 @@ def training_dataset(
         image_features: callable of photo id (string scalar) and `flipped` (bool scalar), graph operations, giving a
             dict of tensors that replace `image` in `x`; no photo is decoded then. `flipped` means the whole square
             turned left to right.
+        box_supervision: bool. Whether `y` also holds `box_mask`, what `BoxSupervision` takes, float32
+            `(B, S / 4, S / 4, 5)`, and `sample_weight` its weights, 0 for objects that have a mask.
         num_workers: threads; by default as many as there are processors, at most 16 for each step.
         stages: `Stages` of one's own, which then say what a sample holds.
         service: address of a tf.data service dispatcher, `grpc://host:port`. Its workers make the samples then: the
@@ -119,7 +122,16 @@ def training_dataset(
     num_expressions = expressions_per_image if sampling == "per_image" else None
     augment = augment or AugmentConfig()
     stages = stages or Stages(
-        tokenizer, split, image_size, sampling, num_expressions, augment, image_features, ids, image_resize
+        tokenizer,
+        split,
+        image_size,
+        sampling,
+        num_expressions,
+        augment,
+        image_features,
+        ids,
+        image_resize,
+        box_supervision,
     )
     samples = _Samples(shards, stages, shuffle, num_workers, input_context, in_turn=service is not None)
     whole = None if steps is None else steps * batch_size

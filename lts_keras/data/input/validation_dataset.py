@@ -20,6 +20,7 @@ def validation_dataset(
     image_resize="letterbox",
     batch_size=18,
     image_features=None,
+    box_supervision=False,
     max_expressions=64,
     num_replicas=None,
     ids=False,
@@ -39,6 +40,7 @@ def validation_dataset(
         image_resize: how a photo becomes the square, `"letterbox"` or `"plain"`.
         batch_size: photos of an element, at most; rounded to a multiple of `num_replicas`, at least one each.
         image_features: as in `training_dataset`.
+        box_supervision: as in `training_dataset`.
         max_expressions: largest K, and B * K for one replica, at most. A photo with more sentences is split over
             several rows or elements.
         num_replicas: int. B divides by it; that of the strategy in scope if `None`.
@@ -60,7 +62,9 @@ def validation_dataset(
         num_replicas = tf.distribute.get_strategy().num_replicas_in_sync
     limits, sizes = _groups(batch_size, max_expressions, num_replicas)
     cardinality = _count_elements(photos_by_expressions(data_dir, split), limits, sizes)
-    stages = Stages(tokenizer, split, image_size, "all", None, AugmentConfig(), image_features, ids, image_resize)
+    stages = Stages(
+        tokenizer, split, image_size, "all", None, AugmentConfig(), image_features, ids, image_resize, box_supervision
+    )
     workers = tf.data.AUTOTUNE if num_workers is None else num_workers
 
     def in_parts(record, chosen, seed):

@@ -61,7 +61,7 @@ class AnnotatedSource(Source):
         refs, expressions = self.counts.get(ref.split, (0, 0))
         self.counts[ref.split] = refs + 1, expressions + len(ref.expressions)
         self.num_objects += 1
-        split = self.split(ref.split, f"{self.files[0]}: ref {ref.ref_id}")
+        split = self.split(ref.split, f"{self.files[0]}: ref {ref.ref_id}", image_id)
         if split is None:
             self.left_out.add("dropped split", f"{self.files[0]}: ref {ref.ref_id} of split {ref.split}")
             return

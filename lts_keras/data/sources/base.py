@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
+from lts_keras.config.data_schema import HELD_OUT_OF
 from lts_keras.data.left_out import LeftOut
 from lts_keras.data.orientation import read_orientation, upright_size
 from lts_keras.data.schema import DataError
@@ -198,8 +199,17 @@ class Source(abc.ABC):
         """Words that name a photo in an error: its path, if it has one."""
         return f"{self.name}: photo {key}"
 
-    def split(self, split, where=None):
-        """Name of a split after `rename_splits`, `None` where it is dropped; `where` it stands, for an error."""
+    def split(self, split, where=None, photo=None):
+        """Name of a split after `rename_splits` and `hold_out`.
+
+        Args:
+            split: str, as the file names it.
+            where: where it stands, for an error.
+            photo: id of the photo, the same in every file of photos of one origin; decides on `hold_out`.
+
+        Returns:
+            str; `None` where the split is dropped.
+        """
         renames = self.config.rename_splits
         renamed = renames.get(split, renames.get("*", split))
         for name, place in ((split, where or self.name), (renamed, f"data.sources of {self.name}: rename_splits")):
@@ -209,6 +219,8 @@ class Source(abc.ABC):
                     f"{place}: the name of a split is one line of at most {_LONGEST_SPLIT} characters, without a "
                     f"slash, and without blanks at its ends. Received: {short(name)}"
                 )
+        if renamed == HELD_OUT_OF and photo is not None:
+            renamed = _put_aside(str(photo), self.config.hold_out) or renamed
         return None if renamed == "drop" else renamed
 
     def relative(self, path):
@@ -223,6 +235,16 @@ class Source(abc.ABC):
         except (OSError, ValueError) as error:
             reason = f"{getattr(error, 'strerror', None) or error}{_other_form(path)}"
             raise PhotoError("unreadable_photos", f"{path}: cannot read the photo: {reason}") from error
+
+
+def _put_aside(photo, shares):
+    """The split of `hold_out` that a photo belongs to, by the digest of its id: as fixed as the id; or `None`."""
+    place, reach = int(hashlib.sha256(f"hold out {photo}".encode()).hexdigest(), 16) / 2**256, 0.0
+    for split, share in shares.items():
+        reach += share
+        if place < reach:
+            return split
+    return None
 
 
 def _other_form(path):

@@ -106,7 +106,7 @@ class CocoSource(AnnotatedSource):
         flagged = crowds = 0
         for image_id, annotations in by_photo.items():
             split = self._split_of(image_id)
-            if not self._wants_made_up(split, annotations):
+            if not self._wants_made_up(image_id, split, annotations):
                 continue
             found = {key: self._with_crowd(key, one) for key, one in annotations.items()}
             flagged += sum(one.crowd for one in annotations.values())
@@ -144,11 +144,11 @@ class CocoSource(AnnotatedSource):
         finally:
             self.refs = {}
 
-    def _wants_made_up(self, split, annotations):
+    def _wants_made_up(self, image_id, split, annotations):
         """Whether expressions are made up for a split; counts the objects where they are not."""
         # Without a refs file every split needs expressions; beside one, they are extra text for some.
         first = f"{self.files[-1]}: annotation {next(iter(annotations))}"
-        renamed = self.split(split, first)
+        renamed = self.split(split, first, image_id)
         if renamed is not None and (not self.config.refs or renamed in self.config.made_up_splits):
             return True
         reason = "dropped split" if renamed is None else "split without made-up sentences"

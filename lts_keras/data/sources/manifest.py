@@ -95,7 +95,7 @@ class ManifestSource(Source):
         frame = self.frame(key, *described)
         objects = []
         for index, item in enumerate(line.objects):
-            split = self.split(item.split or line.split)
+            split = self.split(item.split or line.split, photo=line.image)
             if split is not None:
                 objects.append(self._object(item, index, split, key, frame.height, frame.width))
         findings = photo_findings(described[2], frame)
@@ -114,7 +114,7 @@ class ManifestSource(Source):
         self._images[start] = self._file.parent / line.image.replace("\\", "/")
         for index, item in enumerate(line.objects):
             where = f"{self._file}: line {number}: object {index}"
-            split = self.split(item.split or line.split, where)
+            split = self.split(item.split or line.split, where, line.image)
             self.num_objects += 1
             if split is None:
                 self.left_out.add("dropped split", f"{where} of split {item.split or line.split}")

@@ -68,7 +68,12 @@ class ScenesSource(Source):
     def entries(self):
         """Returns the entries of all splits; see `Source`."""
         return [
-            Entry(f"{split}/{number}", self._photo_id(split, number), frozenset([self.split(split)]), 0)
+            Entry(
+                f"{split}/{number}",
+                self._photo_id(split, number),
+                frozenset([self._split_of(split, number)]),
+                0,
+            )
             for split, count in sorted(self.config.num_photos.items())
             if self.split(split)
             for number in range(count)
@@ -86,7 +91,8 @@ class ScenesSource(Source):
     def object_digests(self, key, digest):
         """See `Source`."""
         facts = (self._start(key)[1], self.name, self.ref_prefix)
-        return {self.split(key.split("/")[0]): _digest(facts)}
+        split, number = key.split("/")
+        return {self._split_of(split, number): _digest(facts)}
 
     def read(self, key):
         """Draws a scene; see `Source`."""
@@ -98,7 +104,7 @@ class ScenesSource(Source):
             ReferredObject(
                 ref_id=f"{self.ref_prefix}{split}-{number}-{index}",
                 dataset=self.name,
-                split=self.split(split),
+                split=self._split_of(split, number),
                 expressions=tuple(text),
                 mask=shape.mask,
                 box=tight_box(shape.mask),
@@ -108,6 +114,9 @@ class ScenesSource(Source):
         ]
         others = tuple((shape.kind, tight_box(shape.mask)) for shape in others)
         return Photo(self._photo_id(split, number), content, size[0], size[1], tuple(objects), others=others)
+
+    def _split_of(self, split, number):
+        return self.split(split, photo=self._photo_id(split, number))
 
     def _photo_id(self, split, number):
         # Scenes of another section of the same name are other ones.

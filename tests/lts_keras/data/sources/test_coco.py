@@ -197,3 +197,38 @@ def test_further_nouns_name_a_class_too():
     more = make_up(item, 100, 100, further_nouns={category: ("thing",)}, most=100)[1]
     assert set(plain) < set(more)
     assert all("thing" in text for text in set(more) - set(plain))
+
+
+def test_photos_put_aside_are_the_same_each_time_and_get_no_made_up_sentences(tmp_path):
+    images = [{"id": n, "file_name": f"{n:012d}.jpg", "height": 40, "width": 60} for n in range(1, 301)]
+    refs = [
+        {"ref_id": n, "split": "train" if n % 10 else "val", "image_id": n, "bbox": [1, 1, 9, 9], "sentences": ["dog"]}
+        for n in range(1, 301)
+    ]
+    (tmp_path / "refs.json").write_text(json.dumps({"images": images, "refs": refs}))
+
+    def splits(**options):
+        source = open_source(section(refs="refs.json", **options), tmp_path)
+        return {entry.photo_id: next(iter(entry.splits)) for entry in source.entries()}
+
+    before, found = splits(), splits(hold_out={"held_out": 0.2, "dev": 0.1})
+    aside = {name for name, split in found.items() if split == "held_out"}
+    assert 35 < len(aside) < 75 and 10 < sum(split == "dev" for split in found.values()) < 45
+    assert all(before[name] == "train" for name in aside), "val stays val"
+    # Another share of a later split, or another source with the same photos, changes nothing about the first.
+    other = splits(hold_out={"held_out": 0.2, "dev": 0.3}, name="other")
+    assert {name for name, split in other.items() if split == "held_out"} == aside
+    assert {name for name, split in splits(hold_out={"held_out": 0.25}).items() if split == "held_out"} > aside
+
+
+def test_held_out_photos_have_the_sentences_of_their_file_alone(tree):
+    options = {"instances": "instances.json", "refs": "refs.json", "made_up": True}
+    held = objects(section(**options, hold_out={"held_out": 0.999}), tree)
+    assert [item.ref_id for item in held if item.split == "held_out"] == ["0"]
+    assert not [item for item in held if item.ref_id.startswith("made:")]
+
+
+@pytest.mark.parametrize("shares", [{"a": 0.6, "b": 0.4}, {"train": 0.1}])
+def test_shares_that_leave_no_train_are_refused(shares):
+    with pytest.raises(ValueError, match="hold_out: further splits and shares of train's photos"):
+        section(hold_out=shares)
