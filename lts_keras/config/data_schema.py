@@ -69,6 +69,9 @@ class _AnnotatedSource(_PhotoSource):
     id, as `COCO_train2014_000000581857.jpg` or `000000581857.jpg` for 581857."""
 
 
+_ShapeKind = Literal["circle", "square", "triangle", "star", "cross", "ring", "moon", "arrow"]
+
+
 class ScenesSource(_Source):
     """Drawn scenes: textured background, shapes; splits train, val, testA (appearance), testB (relation)."""
 
@@ -78,7 +81,26 @@ class ScenesSource(_Source):
     photo_size: tuple[PositiveInt, PositiveInt] = (96, 160)
     """Smallest and largest side of a photo in pixels."""
     max_shapes: Annotated[int, Field(ge=2, le=12)] = 5
+    kinds: Annotated[tuple[_ShapeKind, ...], Field(min_length=1)] = ("circle", "square", "triangle", "star", "cross")
+    """Shapes that are drawn."""
+    scale: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=2, max_length=2)] = (1.0, 1.0)
+    """Factor on the size of all shapes of a scene: drawn between these two for each scene. At 1.0 the smallest have a
+    diameter of 24 % of the photo's side."""
+    rivals: Share = 0.0
+    """Share of the shapes, behind a scene's first, that are of the kind of another one and, half of them, of its colour
+    too: place, size and relation tell them apart."""
+    overlap: Annotated[float, Field(ge=0, le=0.6)] = 0.38
+    """How far two shapes may reach into each other, as a share of the sum of their radii."""
+    clutter: Annotated[int, Field(ge=0, le=50)] = 0
+    """Thin lines in the shapes' colours, which no expression speaks of, behind the shapes."""
     seed: NonNegativeInt = 0
+
+    @pydantic.field_validator("scale")
+    @classmethod
+    def _smallest_first(cls, scale):
+        if scale[0] > scale[1]:
+            raise ValueError(f"scale is the smallest and the largest factor. Received: {list(scale)}")
+        return scale
 
 
 class ReferSource(_AnnotatedSource):
