@@ -16,6 +16,7 @@ from pipelines.versions import publish
 from tests.conftest import ROOT, run_python
 
 PAGES = ("README.md", "CONTRIBUTING.md", "docs/index.md", "docs/pipeline.md", "docs/training.md", "docs/decisions.md")
+PAGES += ("docs/evaluation.md",)
 # The two that set up and run everything: what they start is run by `tiny_run`, and by this very process.
 MAKE = {"make run": "-m pipelines quickstart --workdir runs/quickstart", "make test": "-m pytest"}
 STAY = ("serving server",)

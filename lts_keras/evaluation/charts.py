@@ -110,7 +110,7 @@ def _legend(lines):
         return []
     places, left, row = [], float(_LEFT), 0
     for name in lines:
-        width = 42 + 5.6 * len(name)
+        width = 42 + 6.4 * len(name)
         if left > _LEFT and left + width > _WIDTH:
             left, row = float(_LEFT), row + 1
         places.append((name, left, row))

@@ -72,7 +72,7 @@ def format_slices(slices):
 
 
 def _predictor(config, workdir):
-    """The trained model for the priors, which predictions.json does not hold; `None` without a preset or of a refiner."""
+    """The trained model for the priors, which predictions.json lacks; `None` without a preset or of a refiner."""
     if config.model.refiner_channels or not (Path(workdir) / "train" / "preset").is_dir():
         return None
     from lts_keras.models.trained import trained_model

@@ -133,6 +133,7 @@ def test_the_photos_that_changed_most_come_first():
         pair("up", 0.1, 0.9),
         pair("up", 0.5, 0.3),
         pair("more", 0.2, 0.6),
+        pair("down", 0.3, 0.4),
         pair("down", 0.9, 0.1),
         pair("same", 0.5, 0.5),
         pair("box", None, None),
@@ -143,7 +144,7 @@ def test_the_photos_that_changed_most_come_first():
         ("up", 0.3, 2),
     ]
     assert found["gains"][1]["rows"] == pairs[0], "the expression that gained, not the one that lost"
-    assert [one["image_id"] for one in found["losses"]] == ["down"]
+    assert [one["image_id"] for one in found["losses"]] == ["down"] and found["losses"][0]["rows"] == pairs[4]
     assert [len(group) for group in most_changed(pairs, 1).values()] == [1, 1]
 
 
