@@ -23,6 +23,7 @@ def check_refiner(config):
         "train.augment.scale": config.train.augment.scale,
         "train.cache_features": config.train.cache_features,
         "train.data_service": config.train.data_service,
+        "train.box_supervision": config.train.box_supervision,
         "evaluate.image_size": config.evaluate.image_size,
         "evaluate.presence": config.evaluate.presence,
     }

@@ -40,9 +40,17 @@ def feature_dataset(data_dir, features, *, split="train", sampling="per_ref", **
             TensorFlow's, out of which `data_errors` takes the line.
     """
     stages = _FeatureStages(
-        None, split, features.header.image_size, sampling, None, AugmentConfig(), None, options.get("ids", False),
-        features.header.image_resize, features,
-    )  # fmt: skip
+        tokenizer=None,
+        split=split,
+        size=features.header.image_size,
+        sampling=sampling,
+        num_expressions=None,
+        augment=AugmentConfig(),
+        image_features=None,
+        ids=options.get("ids", False),
+        image_resize=features.header.image_resize,
+        features=features,
+    )
     return training_dataset(data_dir, None, split=split, sampling=sampling, stages=stages, **options)
 
 

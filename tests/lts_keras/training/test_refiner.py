@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from lts_keras.commands import cli
 from lts_keras.config.errors import ConfigError
 from lts_keras.config.read import parse_config
 from lts_keras.data.features.files import write_sentence
@@ -17,7 +18,6 @@ from lts_keras.data.prepare.masks import decode_mask
 from lts_keras.data.prepare.prepare import prepare
 from lts_keras.data.schema import DataError
 from lts_keras.data.text import read_vocabulary
-from lts_keras.evaluation.evaluate import evaluate
 from lts_keras.evaluation.networks import ModelNetwork
 from lts_keras.evaluation.refiner_networks import CoarseNetwork
 from lts_keras.evaluation.rows import rows_and_facts
@@ -70,14 +70,18 @@ def drawn(prepared, tmp_path_factory):
     return folder
 
 
-def config(prepared, folder, *overrides):
-    values = {
+def given(prepared, folder):
+    """A configuration as plain values, which are YAML too as JSON."""
+    return {
         "data": {"prepared": str(prepared / "data"), "features": str(folder)},
         "model": {"refiner_channels": 2, "aspp_dim": 2, "aspp_rates": [1]},
         "train": {"epochs": 2, "batch_size": 16, "validation_split": None},
         "evaluate": {"bootstrap_samples": 5},
     }
-    return parse_config(values, overrides)
+
+
+def config(prepared, folder, *overrides):
+    return parse_config(given(prepared, folder), overrides)
 
 
 def compile_eager(model, config, steps):
@@ -123,7 +127,7 @@ def test_an_epoch_has_each_object_once_and_further_ones_fill_it(prepared, drawn)
     assert again == seen
 
 
-def test_killed_and_begun_again_it_ends_in_the_same_weights_and_its_preset_is_judged(prepared, drawn, tmp_path):
+def test_killed_and_begun_again_it_ends_in_the_same_weights_and_its_preset_is_judged(prepared, drawn, tmp_path, capsys):
     whole = run(config(prepared, drawn), tmp_path / "whole")
     run(config(prepared, drawn, "train.epochs=1"), tmp_path / "cut")
     resumed = run(config(prepared, drawn), tmp_path / "cut")
@@ -131,14 +135,18 @@ def test_killed_and_begun_again_it_ends_in_the_same_weights_and_its_preset_is_ju
         np.testing.assert_array_equal(one, other)
     history = json.loads((tmp_path / "whole/train/history.json").read_text())
     assert {"loss", "mask_mean_iou"} <= history.keys() and len(history["loss"]) == 2
-    judged_as_counted(prepared, drawn, tmp_path / "whole")
+    judged_as_counted(prepared, drawn, tmp_path / "whole", capsys)
     with pytest.raises(ConfigError, match=r"model.refiner_channels: a refiner answers from another model's features"):
         export(config(prepared, drawn), tmp_path / "whole", lambda line: None)
 
 
-def judged_as_counted(prepared, drawn, workdir):
-    """With and without the segmentation module equal masks and counts made by numpy alone."""
-    metrics = evaluate(config(prepared, drawn), workdir)
+def judged_as_counted(prepared, drawn, workdir, capsys):
+    """With and without the segmentation module: what `lts evaluate` writes equals counts made by numpy alone."""
+    path = workdir / "given.yaml"
+    path.write_text(json.dumps(given(prepared, drawn)))
+    assert cli.main(["evaluate", "--config", str(path), "--workdir", str(workdir)]) == 0
+    printed = capsys.readouterr().out
+    metrics = json.loads((workdir / "evaluate/metrics.json").read_text())
     coarse = json.loads((workdir / "evaluate/coarse/metrics.json").read_text())
     features, model = FeatureFolder(drawn), Refiner.from_preset(workdir / "train/preset")
     assert metrics["features_digest"] == coarse["features_digest"] == features.digest
@@ -160,6 +168,8 @@ def judged_as_counted(prepared, drawn, workdir):
             (workdir / "evaluate" / {"with": "", "without": "coarse"}[name] / "predictions.json").read_text()
         )
         assert len(rows) == len(both)
+        counted[name] = values["mean_iou"]
+    assert f"mean_iou {counted['with'] - counted['without']:+.3f}  " in printed.split("difference:")[1]
 
 
 def doubled(prior):
@@ -262,3 +272,19 @@ def test_writing_goes_on_where_it_was_cut_off_and_keeps_to_one_model(prepared, w
     (tmp_path / "photos/mine.jpg").write_bytes(b"1")
     with pytest.raises(DataError, match="neither empty nor a folder of features"):
         write_features(weak, prepared / "data", ["val"], tmp_path / "photos", "weak", lines.append)
+
+
+def test_the_command_writes_the_splits_that_are_named(prepared, weak, tmp_path, capsys):
+    weak.save_to_preset(tmp_path / "preset")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/data").symlink_to(prepared / "data")
+    (tmp_path / "weak.yaml").write_text(json.dumps({"name": "weak", "data": DATA}))
+    words = ["write-features", "--config", f"{tmp_path}/weak.yaml", "--workdir", f"{tmp_path}/run"]
+    words += ["--preset", f"{tmp_path}/preset", "--output", f"{tmp_path}/features"]
+    assert cli.main([*words, "--split", "nope"]) == 2
+    assert "--split: " in capsys.readouterr().err
+    assert cli.main([*words, "--split", "val"]) == 0
+    features = FeatureFolder(tmp_path / "features")
+    keys = {("scenes", ref_id, text) for ref_id, text, *_ in sentences(prepared, "val")}
+    assert set(features.files) == keys
+    assert (features.header.channels, features.header.grid, features.header.threshold) == (8, 8, 0.5)
