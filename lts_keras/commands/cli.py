@@ -12,6 +12,7 @@ from lts_keras.commands.inspect_path import inspect_path
 from lts_keras.commands.predict import check_question, predict_to_file, predict_with_preset
 from lts_keras.commands.refiner import add_feature_arguments, print_coarse, write_features_of
 from lts_keras.commands.resolved import print_resolved
+from lts_keras.commands.table import add_table_arguments, write_table
 from lts_keras.config.errors import ConfigError
 from lts_keras.config.read import dump_config, load_config, parse_config
 from lts_keras.training.tf_config import read_tf_config
@@ -24,6 +25,7 @@ EXAMPLES = f"""examples:
   lts evaluate --config configs/quickstart.yaml --workdir runs/mine
   lts predict  --preset runs/mine/train/preset --image photo.jpg --expression "the left dog" --output overlay.png
   lts compare  runs/before runs/mine
+  lts table    runs/mine --output table.md
   lts inspect  yolov3.weights
 
 {EXIT_CODES}
@@ -65,6 +67,9 @@ def make_parser():
     text = "compare models on the same expressions: differences with intervals, photos that changed most"
     described = f"{text[0].upper()}{text[1:]}."
     add_compare_arguments(commands.add_parser("compare", help=text, description=described, epilog=EXIT_CODES))
+    text = "put runs beside the paper's tables 1 to 7"
+    described = f"{text[0].upper()}{text[1:]}."
+    add_table_arguments(commands.add_parser("table", help=text, description=described, epilog=EXIT_CODES))
     text = "write a model's features and coarse masks for every sentence, for a refiner to be trained on"
     add_feature_arguments(_command(commands, "write-features", text))
     inspect = _command(
@@ -102,6 +107,8 @@ def main(arguments=None):
 def _run(options):
     if options.command == "compare":
         return compare_workdirs(options.workdirs, options.output, options.common)
+    if options.command == "table":
+        return write_table(options.workdirs, options.row, options.tables, options.output)
     if options.command == "predict":
         check_question(options)
     if options.command == "predict" and options.preset:
