@@ -1,18 +1,32 @@
 """Intervals by bootstrap over photos, of one model's metrics and of the difference between two models.
 
 Expressions of one photo are not independent, so whole photos are drawn. A metric is a ratio of sums, so a drawn world
-needs the photos' sums alone: all of them together are one matrix product.
+needs the photos' sums and their products alone: all of them together are a few matrix products.
+
+The interval is the symmetric studentised one (bootstrap-t): the value plus and minus its standard error, times the 95
+% quantile of how many of *their own* standard errors the drawn worlds lie away, Student's at least. Quantiles of the
+drawn values themselves, which are more common, are too narrow where few large objects decide a sum, as in
+`overall_iou`; `benchmarks/bootstrap_coverage.py` compares both.
+
+Reference:
+ - Hall, "On symmetric bootstrap confidence intervals", Journal of the Royal Statistical Society B 50, 1988.
+ - DiCiccio and Efron, "Bootstrap confidence intervals", Statistical Science 11, 1996, section 4.
 """
+
+import itertools
 
 import numpy as np
 from scipy import stats
 
 from lts_keras.evaluation.sums import metric_sums, ratios
 
-__all__ = ["intervals", "paired_difference", "photo_sums"]
+__all__ = ["intervals", "paired_difference", "photo_sums", "studentized"]
 
 _LEVEL = 0.95
 _CHUNK_VALUES = 4_000_000
+_LEAST_ERROR = 0.5
+"""Share of the value's standard error that a drawn world's is taken to have at least: where a few photos decide, many
+worlds have none of them, and no error at all."""
 
 
 def photo_sums(photos, *columns):
@@ -44,11 +58,10 @@ def intervals(photos, numerators, denominators, samples=1000, seed=0):
         seed: int.
 
     Returns:
-        float64 `(2, M)`, low and high; NaN where there is no value.
+        float64 `(2, M)`, low and high within 0..1; NaN where there is no value. One photo tells nothing: 0 and 1.
     """
-    above, below = photo_sums(photos, numerators, denominators)
-    drawn = [ratios(weights @ above, weights @ below) for weights in _weights(len(above), samples, seed)]
-    return _quantiles(np.concatenate(drawn), len(above))
+    found = studentized([photo_sums(photos, numerators, denominators)], samples, seed)
+    return np.clip(np.stack([found["low"], found["high"]]), 0, 1)
 
 
 def paired_difference(rows, others, samples=1000, seed=0):
@@ -73,17 +86,69 @@ def paired_difference(rows, others, samples=1000, seed=0):
     if photos != [row["image_id"] for row in others]:
         raise ValueError("rows and others must hold the same expressions in the same order")
     sums = photo_sums(photos, *metric_sums(rows), *metric_sums(others))
-    first, second = (ratios(sums[i].sum(0), sums[i + 1].sum(0)) for i in (0, 2))
-    drawn = []
-    for weights in _weights(len(sums[0]), samples, seed):
-        above, below, other_above, other_below = (weights @ part for part in sums)
-        drawn.append(ratios(other_above, other_below) - ratios(above, below))
-    drawn = np.concatenate(drawn)
-    low, high = _quantiles(drawn, len(sums[0]))
-    counted = (~np.isnan(drawn)).sum(axis=0)
-    wins = ((drawn > 0) + 0.5 * (drawn == 0)).sum(axis=0)
-    better = np.where(counted > 0, wins / np.maximum(counted, 1), np.nan)
-    return {"first": first, "second": second, "difference": second - first, "low": low, "high": high, "better": better}
+    found = studentized([sums[:2], sums[2:]], samples, seed)
+    first, second = (ratios(sums[place].sum(0), sums[place + 1].sum(0)) for place in (0, 2))
+    return {
+        "first": first,
+        "second": second,
+        "difference": found["value"],
+        "low": np.clip(found["low"], -1, 1),
+        "high": np.clip(found["high"], -1, 1),
+        "better": found["above_zero"],
+    }
+
+
+def studentized(pairs, samples=1000, seed=0):
+    """The symmetric studentised interval of a ratio of sums, or of the difference of two.
+
+    With `a` and `b` the sums of photo p, R = sum(a) / sum(b) and B the mean of `b`, a photo moves R by
+    (a - R b) / (B P); the standard error is the root of P / (P - 1) times the sum of these squares. A drawn world's own
+    error is the same of its photos, from sums of the products of `a` and `b`.
+
+    Args:
+        pairs: list of one or two pairs of float64 `(P, M)`, numerators and denominators by photo; of two, the second
+            ratio minus the first is judged.
+        samples: int. Drawn worlds.
+        seed: int.
+
+    Returns:
+        dict of float64 `(M,)`: `value`, `low`, `high`, not clipped to what is possible and infinite for one photo;
+        `above_zero`, share of drawn worlds with a value above zero, those with zero counted half.
+    """
+    columns = [column for pair in pairs for column in pair]
+    photos, one = len(columns[0]), np.ones((1, len(columns[0])))
+    products = {
+        (i, j): columns[i] * columns[j] for i, j in itertools.combinations_with_replacement(range(len(columns)), 2)
+    }
+    (value,), (error,) = _value_and_error(one, columns, products)
+    drawn, away = [], []
+    for weights in _weights(photos, samples, seed):
+        values, errors = _value_and_error(weights, columns, products)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            distance = np.abs(values - value) / np.maximum(errors, _LEAST_ERROR * error)
+        drawn.append(values)
+        away.append(np.where(error > 0, distance, values * 0))
+    drawn, away = np.concatenate(drawn), np.concatenate(away)
+    half = _half_width(away, error, photos)
+    with np.errstate(invalid="ignore"):
+        counted = np.where(np.isnan(drawn), np.nan, (drawn > 0) + 0.5 * (drawn == 0))
+    return {"value": value, "low": value - half, "high": value + half, "above_zero": _mean(counted)}
+
+
+def _value_and_error(weights, columns, products):
+    """Values and standard errors `(worlds, M)` of worlds that hold each photo so often, `weights` `(worlds, P)`."""
+    photos, sums = weights.shape[1], [weights @ column for column in columns]
+    values, factors = 0.0, []
+    for place in range(0, len(columns), 2):
+        ratio, sign = ratios(sums[place], sums[place + 1]), 1 if place == len(columns) - 2 else -1
+        values = values + sign * ratio
+        with np.errstate(divide="ignore", invalid="ignore"):
+            factor = np.where(sums[place + 1] > 0, sign / sums[place + 1], 0.0)
+        factors += [factor, -factor * np.nan_to_num(ratio)]
+    squares = sum(
+        (1 if i == j else 2) * factors[i] * factors[j] * (weights @ product) for (i, j), product in products.items()
+    )
+    return values, np.sqrt(np.maximum(squares, 0) * photos / max(1, photos - 1))
 
 
 def _weights(photos, samples, seed):
@@ -96,21 +161,24 @@ def _weights(photos, samples, seed):
         left -= count
 
 
-def _quantiles(drawn, photos):
-    """Quantiles of drawn values, taken a little further out where there are few photos.
+def _least_errors(photos):
+    """How many standard errors the interval reaches if the photos' shares in a value were normal: Student's t."""
+    return stats.t.ppf((1 + _LEVEL) / 2, photos - 1)
 
-    Quantiles of a bootstrap are too near each other for small samples: its variance is (n - 1) / n of the unbiased one,
-    and a normal's quantiles stand where a t distribution's should. Hesterberg's expanded percentiles mend both.
 
-    Reference:
-     - Hesterberg, "What teachers should know about the bootstrap", The American Statistician, 2015, section 5.
-    """
-    tail = (1 - _LEVEL) / 2
-    if photos > 1:
-        reach = np.sqrt(photos / (photos - 1)) * stats.t.ppf(tail, photos - 1)
-        tail = max(float(stats.norm.cdf(reach)), 1 / (2 * len(drawn)))
-    found = np.full((2, drawn.shape[1]), np.nan)
-    counted = ~np.isnan(drawn).all(axis=0)
-    if counted.any():
-        found[:, counted] = np.nanquantile(drawn[:, counted], (tail, 1 - tail), axis=0)
-    return found
+def _half_width(away, error, photos):
+    """Half the interval `(M,)` from how far the worlds lie away `(worlds, M)`; NaN where nothing was counted."""
+    half, counted = np.full(error.shape, np.nan), ~np.isnan(away).all(axis=0)
+    if photos < 2:
+        half[counted] = np.inf
+    elif counted.any():
+        # Where all photos agree there is no error, and rounding alone moves a world.
+        furthest = np.maximum(np.nanquantile(away[:, counted], _LEVEL, axis=0), _least_errors(photos))
+        half[counted] = np.where(error[counted] > 0, furthest * error[counted], 0.0)
+    return half
+
+
+def _mean(values):
+    counted = ~np.isnan(values)
+    with np.errstate(invalid="ignore"):
+        return np.nansum(values, axis=0) / np.where(counted.any(axis=0), counted.sum(axis=0), np.nan)

@@ -20,7 +20,8 @@ def test_values_by_hand_at_the_original_size():
     assert found["overall_iou"]["value"] == pytest.approx(3 / 6)
     assert found["precision_at_60"]["value"] == 0.5
     assert found["localization_accuracy"]["value"] == 0.5
-    assert found["mean_iou"]["low"] == pytest.approx(1 / 3) and found["mean_iou"]["high"] == pytest.approx(2 / 3)
+    # Two photos say next to nothing: 12.7 standard errors of 1 / 6.
+    assert (found["mean_iou"]["low"], found["mean_iou"]["high"]) == (0, 1)
     assert (found["num_expressions"], found["num_refs"], found["num_photos"]) == (2, 2, 2)
 
 
