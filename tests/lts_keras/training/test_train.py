@@ -315,9 +315,7 @@ KILLS = (
     lambda folder: (folder / "run.json").exists(),
     aside("epoch-00001"),
     whole(1),
-    lambda folder: found(folder, "events*"),
     aside("epoch-00002"),
-    whole(2),
     aside("epoch-00003"),
     whole(3),
     aside("preset"),
@@ -326,7 +324,7 @@ KILLS = (
 
 
 @pytest.mark.slow
-def test_killed_at_ten_moments_a_training_ends_with_the_same_weights(tiny_config, new_workdir):
+def test_killed_at_every_kind_of_moment_a_training_ends_with_the_same_weights(tiny_config, new_workdir):
     overrides = ("model.locator=transformer", "model.num_heads=2", "train.epochs=3")
     once, killed = new_workdir("once"), new_workdir("killed")
     assert subprocess.run(train_command(tiny_config, once, *overrides), stdout=subprocess.DEVNULL).returncode == 0
