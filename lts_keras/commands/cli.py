@@ -8,6 +8,8 @@ from pathlib import Path
 
 from lts_keras.commands.commandline import EXIT_CODES, add_config_arguments, parse, run_command
 from lts_keras.commands.compare import add_compare_arguments, compare_workdirs
+from lts_keras.commands.exported import judge_export
+from lts_keras.commands.cost import add_cost_arguments, show_cost
 from lts_keras.commands.inspect_path import inspect_path
 from lts_keras.commands.predict import check_question, predict_to_file, predict_with_preset
 from lts_keras.commands.refiner import add_feature_arguments, print_coarse, write_features_of
@@ -49,7 +51,10 @@ def make_parser():
         "--verify", action="store_true", help="read every photo and shard, also those whose size and time are as before"
     )
     _command(commands, "train", "fit the model on the prepared data; goes on where it was interrupted")
-    _command(commands, "evaluate", "measure at the photos' original size, every expression")
+    evaluate = _command(commands, "evaluate", "measure at the photos' original size, every expression")
+    evaluate.add_argument(
+        "--model", type=Path, metavar="PATH", help="judge an export (SavedModel folder or ONNX file), not the preset"
+    )
     _command(commands, "export", "write the SavedModel, its ONNX twin and the model card")
     predict = _command(
         commands,
@@ -70,6 +75,9 @@ def make_parser():
     text = "put runs beside the paper's tables 1 to 7"
     described = f"{text[0].upper()}{text[1:]}."
     add_table_arguments(commands.add_parser("table", help=text, description=described, epilog=EXIT_CODES))
+    text = "show parameters, operations, memory, steps and hours of a configuration"
+    described = f"{text[0].upper()}{text[1:]}."
+    add_cost_arguments(commands.add_parser("cost", help=text, description=described, epilog=EXIT_CODES))
     text = "write a model's features and coarse masks for every sentence, for a refiner to be trained on"
     add_feature_arguments(_command(commands, "write-features", text))
     inspect = _command(
@@ -107,6 +115,8 @@ def main(arguments=None):
 def _run(options):
     if options.command == "compare":
         return compare_workdirs(options.workdirs, options.output, options.common)
+    if options.command == "cost":
+        return show_cost(options)
     if options.command == "table":
         return write_table(options.workdirs, options.row, options.tables, options.output)
     if options.command == "predict":
@@ -163,6 +173,8 @@ def _evaluate(config, workdir, options):
     from lts_keras.evaluation.evaluate import evaluate
     from lts_keras.evaluation.report import format_slices
 
+    if options.model:
+        return judge_export(config, workdir, options.model)
     metrics = evaluate(config, workdir)
     print(format_slices(metrics["slices"]))
     if config.model.refiner_channels:

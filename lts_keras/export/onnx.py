@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from lts_keras.export import ExportError
 from lts_keras.prediction.network import network_function
+from lts_keras.prediction.settings import ONNX_KEY, ModelSettings
 
 __all__ = ["check_onnx", "export_onnx"]
 
@@ -20,6 +21,8 @@ _MISSING = "ONNX export needs the extra `onnx`: pip install lts-keras[onnx]"
 
 def export_onnx(model, path):
     """Writes `segment_tensors` as ONNX: `image` (N, S, S, 3) and `token_ids` (N, T) to `mask` and `prior`.
+
+    What else an answer takes (vocabulary, threshold, ...) stands in a metadata property, as `ModelSettings`.
 
     The recurrence is written out step by step: ONNX's own loop takes more than twice as long.
 
@@ -51,6 +54,8 @@ def export_onnx(model, path):
     with _unrolled(model), _in_place(), _errors_alone("tf2onnx"), _errors_alone("tensorflow"):
         function = tf.function(named, autograph=False, input_signature=signature)
         proto, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=OPSET)
+    if model.vocabulary is not None:
+        proto.metadata_props.add(key=ONNX_KEY, value=ModelSettings.of_model(model).to_json())
     path = Path(path)
     path.write_bytes(proto.SerializeToString(deterministic=True))
     return path

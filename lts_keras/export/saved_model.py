@@ -9,6 +9,7 @@ from lts_keras.export import ExportError
 from lts_keras.export.served_model import ServedModel
 from lts_keras.export.warm_up import write_warm_up
 from lts_keras.prediction.network import float32_twin
+from lts_keras.prediction.settings import ModelSettings, write_settings
 
 __all__ = ["TEXT_OPERATORS", "check_operators", "export_saved_model", "find_operators"]
 
@@ -17,7 +18,7 @@ TEXT_OPERATORS = frozenset({"CaseFoldUTF8", "NormalizeUTF8"})
 
 
 def export_saved_model(model, tokenizer, folder, export_config):
-    """Writes the SavedModel with its warm-up requests.
+    """Writes the SavedModel with its warm-up requests and settings.
 
     Args:
         model: `LTS`; one of mixed precision is served in float32.
@@ -38,6 +39,7 @@ def export_saved_model(model, tokenizer, folder, export_config):
     tf.saved_model.save(served, str(folder), signatures=served.signatures(), options=options)
     check_operators(folder)
     write_warm_up(folder, model.image_size, model.max_tokens, export_config.batch_sizes)
+    write_settings(folder, ModelSettings.of_model(model))
     return folder
 
 
