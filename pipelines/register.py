@@ -22,6 +22,9 @@ def run(config, workdir, run_id):
         "code_version": code_version(),
         "model": result_digest("train", workdir),
         "metrics": metrics["slices"],
+        # As they were chosen, where the configuration has `best`.
+        "threshold": metrics.get("threshold"),
+        "presence": metrics.get("presence"),
         "exported": result_digest("export", workdir),
         "version": pushed["version"],
         "path": pushed["path"],

@@ -65,7 +65,8 @@ def calibrate(network, data_dir, options, progress=print):
     network.presence = presence
     chosen = [f"threshold {threshold:.2f}"] if threshold is not None else []
     if options.presence:
-        chosen.append(f"nothing there below a presence of {presence.threshold:.3f}")
+        accuracies = f"N-acc {empty[~has_target].mean():.3f}, T-acc {(~empty[has_target]).mean():.3f} there"
+        chosen.append(f"nothing there below a presence of {presence.threshold:.3f} ({accuracies})")
     progress(f"chosen on {len(kept)} expressions of {split}: {', '.join(chosen)}")
     return {
         "split": split,

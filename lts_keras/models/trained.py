@@ -109,7 +109,8 @@ def calibrated_values(config, workdir):
     if key is None:
         return None, None
     if not path.is_file():
-        raise ConfigError(f"{path}: no such file, and {key} is chosen there; run `lts evaluate` first")
+        own = " with evaluate.image_size: null" if options.image_size else ""
+        raise ConfigError(f"{path}: no such file, and {key} is chosen there; run `lts evaluate` first{own}")
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         threshold, presence = found["threshold"], found["presence"]

@@ -62,6 +62,9 @@ def test_only_the_blessed_model_is_published(workdir, decision):
 
 def test_lineage_leads_from_the_data_to_the_version(workdir):
     pushed(workdir)
+    path = workdir / "evaluate" / "metrics.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"threshold": 0.3, "presence": {"threshold": 0.7}}))
     register.run(Config(name="mine"), workdir, "run-1")
     lineage = json.loads((workdir / "lineage/run-1.json").read_text())
     assert (lineage["data"], lineage["config"]["name"], lineage["model"], lineage["version"]) == ("d1", "mine", "m1", 1)
+    assert lineage["threshold"] == 0.3 and lineage["presence"]["threshold"] == 0.7

@@ -193,6 +193,17 @@ def chosen(world):
     return json.loads((world.folder / "evaluate" / "calibration.json").read_text())
 
 
+def test_another_size_and_the_training_split_have_values_of_their_own(world, chosen, tmp_path, capsys):
+    (tmp_path / "data").symlink_to(world.folder / "data")
+    (tmp_path / "train").symlink_to(world.folder / "train")
+    metrics = evaluate(changed(world, image_size=96, calibration_split="train"), tmp_path)
+    assert "calibration_split: train: a model is surer of what it was trained on" in capsys.readouterr().out
+    found = json.loads((tmp_path / "evaluate" / "at_96" / "calibration.json").read_text())
+    assert not (tmp_path / "evaluate" / "calibration.json").exists()
+    assert found["image_size"] == 96 and found["split"] == "train" and found["presence"] != chosen["presence"]
+    assert metrics["presence"] == found["presence"] and metrics["model"]["image_size"] == 96
+
+
 def rows_of(world):
     return json.loads((world.folder / "evaluate" / "predictions.json").read_text())
 
@@ -330,10 +341,10 @@ def test_values_that_were_not_chosen_here_are_refused(world, copy):
     with pytest.raises(ConfigError, match="calibration.json: cannot be read: .*run `lts evaluate` again"):
         trained_model(world.config, copy)
     path.unlink()
-    with pytest.raises(
-        ConfigError, match=r"calibration.json: no such file, .*threshold: best .*run `lts evaluate` first"
-    ):
+    with pytest.raises(ConfigError, match=r"json: no such file, .*threshold: best .*run `lts evaluate` first$"):
         export(world.config, copy)
+    with pytest.raises(ConfigError, match="run `lts evaluate` first with evaluate.image_size: null"):
+        export(changed(world, image_size=96), copy)
 
 
 def test_another_training_needs_another_calibration(world, copy):
