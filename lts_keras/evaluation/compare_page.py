@@ -47,7 +47,9 @@ def _draw(changes, data_dir):
 
 
 def format_comparison(name, baseline, result):
-    """A comparison as aligned text: slices and judged parts, difference in mean IoU, its interval, probability.
+    """A comparison as aligned text: slices and parts, the difference with its interval, and what it is worth.
+
+    In mean IoU; in localization where a slice has objects with boxes alone.
 
     Args:
         name, baseline: str.
@@ -56,11 +58,12 @@ def format_comparison(name, baseline, result):
     Returns:
         str, a few lines more than there are slices and parts.
     """
-    rows = [("", "mean IoU", "of " + baseline, "difference", "95 % interval", "P(better)", "expressions")]
+    rows = [("", "metric", name, baseline, "difference", "95 % interval", "P(better)", "expressions")]
     for slice_name, values in result["slices"].items():
-        rows.append((slice_name, *_texts(values)))
+        metric = _first_metric(values)
+        rows.append((slice_name, *_texts(values, metric)))
         for dimension, parts in result["parts"][slice_name].items():
-            rows += [(f"  {dimension}: {shorten(value, 30)}", *_texts(one)) for value, one in parts.items()]
+            rows += [(f"  {dimension}: {shorten(value, 30)}", *_texts(one, metric)) for value, one in parts.items()]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "  ".join(
@@ -102,35 +105,24 @@ def render_comparison(baseline, comparisons):
 
 
 def _comparison(name, result, changes):
-    titles = METRICS | GRES_METRICS
+    titles, metrics = METRICS | GRES_METRICS, {one: _first_metric(values) for one, values in result["slices"].items()}
     cells = [one for values in result["slices"].values() for one in values.values() if isinstance(one, dict)]
-    cells += [
-        one["mean_iou"]
-        for parts in result["parts"].values()
-        for part in parts.values()
-        for one in part.values()
-        if "mean_iou" in one
-    ]
-    reach = max((abs(cell[side]) for cell in cells for side in ("low", "high")), default=0) or 1
+    for slice_name, parts in result["parts"].items():
+        cells += [one.get(metrics[slice_name]) for part in parts.values() for one in part.values()]
+    reach = max((abs(cell[side]) for cell in cells if cell for side in ("low", "high")), default=0) or 1
     return {
         "name": name,
         "result": result,
         "warning": warning(result),
         "reach": reach,
         "slices": {
-            slice_name: [
-                (titles[metric], values[metric], _interval(values[metric], reach))
-                for metric in titles
-                if metric in values
-            ]
+            slice_name: [(titles[one], values[one], _interval(values[one], reach)) for one in titles if one in values]
             for slice_name, values in result["slices"].items()
         },
+        "metrics": {slice_name: titles[metric] for slice_name, metric in metrics.items()},
         "parts": {
             slice_name: [
-                (
-                    dimension,
-                    [(shorten(value, 40), one, _interval(one.get("mean_iou"), reach)) for value, one in part.items()],
-                )
+                (dimension, [_part(value, one, metrics[slice_name], reach) for value, one in part.items()])
                 for dimension, part in parts.items()
                 if part
             ]
@@ -146,6 +138,11 @@ def _comparison(name, result, changes):
     }
 
 
+def _part(value, one, metric, reach):
+    """A row of the table of parts: its name, its counts, the metric's figures and the ends of the drawing."""
+    return shorten(value, 40), one, one.get(metric), _interval(one.get(metric), reach)
+
+
 def _interval(cell, reach):
     """Ends and middle of an interval's drawing, zero in its centre."""
     if not cell:
@@ -153,15 +150,21 @@ def _interval(cell, reach):
     return [round(_BAR / 2 * (1 + max(-1, min(1, cell[side] / reach))), 1) for side in ("low", "high", "difference")]
 
 
-def _texts(values):
-    cell = values.get("mean_iou")
+def _first_metric(values):
+    """What the parts of a slice are compared by: mean IoU, or localization where no object has a mask."""
+    return next((metric for metric in ("mean_iou", "localization_accuracy") if metric in values), "mean_iou")
+
+
+def _texts(values, metric):
+    cell = values.get(metric)
     if not values.get("judged", True):
-        middle = ["too few to judge", "", "", "", ""]
+        middle = ["too few to judge", "", "", "", "", ""]
     elif cell is None:
-        middle = ["-"] * 5
+        middle = ["-"] * 6
     else:
         interval = f"[{cell['low']:+.3f}, {cell['high']:+.3f}]"
         middle = [
+            METRICS[metric],
             f"{cell['second']:.3f}",
             f"{cell['first']:.3f}",
             f"{cell['difference']:+.3f}",

@@ -149,7 +149,13 @@ def _section(name, evaluation, classes):
         line_chart(
             "Scores by threshold of the mask", lines, "threshold", (threshold, f"in use: {threshold:.2f}"), (0, 1)
         ),
-        bar_chart("How often presence is right (count below)", reliability, "presence (%), lower end of ten bins", 1, diagonal=True),
+        bar_chart(
+            "How often presence is right (count below)",
+            reliability,
+            "presence (%), lower end of ten bins",
+            1,
+            diagonal=True,
+        ),
         bar_chart("Mean IoU by the object's share of the photo", page_data.iou_by_area(rows), "share of the photo", 1),
         bar_chart("Expressions by IoU", page_data.iou_histogram(rows), "IoU"),
     ]

@@ -65,8 +65,9 @@ def test_the_interval_of_two_photos_is_what_their_worlds_can_be(stored):
     assert found["difference"] == pytest.approx(0.02)
     # It is left out of 0.9 ** 10 of the worlds, which are equal and count half.
     assert found["better"] == pytest.approx(1 - 0.9**10 / 2, abs=0.03)
-    assert found["low"] == 0 and 0.04 <= found["high"] <= 0.1
-    assert round(found["high"] / 0.02, 3) == int(round(found["high"] / 0.02, 3)), "a whole number of drawings"
+    # Student's t of nine degrees of freedom, 2.262, times the standard error of 0.02: hardly a world lies further away.
+    assert found["low"] == pytest.approx(0.02 - 0.04524, abs=1e-4)
+    assert found["high"] == pytest.approx(0.02 + 0.04524, abs=1e-4)
 
 
 def test_rows_of_the_same_words_are_told_apart_by_object_photo_split_and_data_set():
@@ -115,6 +116,17 @@ def test_groups_of_the_baseline_are_compared_too(stored):
         "refer/val": 40,
     }
     assert "n_acc" in result["slices"]["both"], "every seventh expression has no target"
+
+
+def test_objects_with_boxes_alone_are_compared_by_localization(stored):
+    boxes = {"iou": None, "union": None, "intersection": None, "has_target": True}
+    rows = [row | boxes | {"prior_hit": number < 20} for number, row in enumerate(drawn_rows(40))]
+    others = [row | {"prior_hit": True} for row in rows]
+    result, pairs = compare(stored("a", rows), stored("b", others), samples=5)
+    told = format_comparison("b", "a", result).splitlines()
+    assert "mean_iou" not in result["slices"]["coco/val"]
+    assert re.match(r"coco/val +localization +1\.000 +0\.500 +\+0\.500 ", told[2])
+    assert most_changed(pairs, 3) == {"gains": [], "losses": []}
 
 
 def test_intervals_are_counted_by_hand():
