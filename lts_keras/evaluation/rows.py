@@ -11,7 +11,8 @@ from lts_keras.data.input.evaluation_dataset import evaluation_dataset
 from lts_keras.data.text import Tokenizer
 from lts_keras.evaluation.counting import count_answers, decode_truths, rows_at_once
 from lts_keras.evaluation.facts import BOX_SHARES, Facts
-from lts_keras.evaluation.trivial import has_place_words, place_of_words
+from lts_keras.evaluation.slices import has_place_words
+from lts_keras.evaluation.trivial import place_of_words
 from lts_keras.evaluation.whose import whose_answer
 from lts_keras.metrics import intersection_over_union
 

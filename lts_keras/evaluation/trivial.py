@@ -5,7 +5,7 @@ import numpy as np
 from lts_keras.evaluation.facts import BOX_SHARES
 from lts_keras.metrics import intersection_over_union
 
-__all__ = ["TrivialAnswers", "has_place_words", "place_of_words"]
+__all__ = ["TrivialAnswers", "place_of_words"]
 
 _PLACES = {
     "left": (0.25, None),
@@ -35,11 +35,6 @@ def place_of_words(expression):
         word_x, word_y = _PLACES.get(word, (None, None))
         x, y = x if word_x is None else word_x, y if word_y is None else word_y
     return 0.5 if x is None else x, 0.5 if y is None else y
-
-
-def has_place_words(expression):
-    """Whether a word of an expression names a place in the photo or a side of another object."""
-    return place_of_words(expression) != (0.5, 0.5)
 
 
 class TrivialAnswers:
