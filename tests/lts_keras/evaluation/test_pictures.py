@@ -1,3 +1,5 @@
+import types
+
 import hypothesis
 import numpy as np
 import pytest
@@ -71,3 +73,16 @@ def test_any_expression_and_any_photo_size_make_a_sheet(expression, height, widt
 def test_fit_shrinks_and_never_enlarges():
     assert pictures.fit(np.zeros((400, 200, 3), np.uint8), 100).size == (50, 100)
     assert pictures.fit(np.zeros((40, 20, 3), np.uint8), 100).size == (20, 40)
+
+
+def test_the_line_of_an_answer_has_its_presence_where_the_model_tells_it(tmp_path, capsys):
+    mask = np.zeros((60, 80), bool)
+    mask[:30] = True
+    known, unknown = (
+        types.SimpleNamespace(mask=mask, score=0.75, presence=presence, box=(0, 0, 80, 30)) for presence in (0.5, None)
+    )
+    pictures.write_overlay(tmp_path / "overlay.png", np.zeros((60, 80, 3), "uint8"), ["dog", "cat"], [known, unknown])
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        "'dog': score 0.750, presence 0.500, box (0, 0, 80, 30), 50.0% of the photo",
+        "'cat': score 0.750, box (0, 0, 80, 30), 50.0% of the photo",
+    ]

@@ -5,7 +5,9 @@ import pytest
 from PIL import Image
 
 from lts_keras.data.schema import DataError
+from lts_keras.prediction.network import float32_copy
 from lts_keras.prediction.predictor import Predictor
+from lts_keras.prediction.presence import Presence
 from tests.small_models import photo_bytes, small_model
 
 
@@ -100,3 +102,11 @@ def test_photo_above_the_limit_is_refused(model):
 def test_model_without_vocabulary_has_no_predictor():
     with pytest.raises(ValueError, match="no vocabulary"):
         small_model(vocabulary=None, vocabulary_size=10).predictor()
+
+
+def test_a_copy_in_float32_keeps_what_was_calibrated():
+    model = small_model()
+    model.threshold, model.presence = 0.35, Presence(0.1, 1.2, 0.3, threshold=0.6)
+    copy = float32_copy(model, 96)
+    assert (copy.threshold, copy.presence, copy.image_size) == (0.35, model.presence, 96)
+    assert copy.predictor().presence == model.presence and small_model().presence == Presence()
