@@ -11,8 +11,8 @@ once. Then two processes judge them at 416 pixels:
   outside the network.
 - `model`: with a small `LTS`; for the memory. A network's own weights and features come on top of it.
 
-Processor time is that of all threads. On a machine that does other work too, wall time says little: the least wall time
-is processor time over the number of cores.
+Processor time is that of all threads together, tracing and intervals included, and is what the target of 5 ms is about:
+wall time depends on what else the machine does. One idle core would need about the processor time.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def main(argv=None):
     for name in ("overhead", "model"):
         results[name] = run_apart(name, args.workdir)
     memory = max(results[name]["peak_gib"] for name in ("overhead", "model"))
-    seconds = results["overhead"]["wall_ms"] / 1000
+    seconds = results["overhead"]["processor_ms"] / 1000
     results["targets"] = {"memory": memory * 2**30 <= MOST_MEMORY, "time": seconds <= MOST_SECONDS}
     print(json.dumps(results, indent=1))
     if args.json:
