@@ -70,6 +70,7 @@ def evaluate(config, workdir):
         alone, answers = judge(coarse, data_dir, config.evaluate, seed=config.seed)
         atomic_write(folder / "coarse" / "predictions.json", json.dumps(answers))
         atomic_write(folder / "coarse" / "metrics.json", json.dumps(alone | origin, indent=1))
+        metrics["coarse"] = {"threshold": alone["threshold"], "slices": alone["slices"]}  # for the page
     atomic_write(folder / "metrics.json", json.dumps(metrics, indent=1))
     return metrics
 

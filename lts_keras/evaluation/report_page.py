@@ -159,11 +159,13 @@ def _section(name, evaluation, classes):
         bar_chart("Mean IoU by the object's share of the photo", page_data.iou_by_area(rows), "share of the photo", 1),
         bar_chart("Expressions by IoU", page_data.iou_histogram(rows), "IoU"),
     ]
+    coarse = metrics.get("coarse", {}).get("slices", {}).get(name)
     return {
         "name": name,
         "scores": metrics["slices"][name],
         "answers": [
-            ("LTS", _cells(metrics["slices"][name])),
+            ("refiner" if coarse else "LTS", _cells(metrics["slices"][name])),
+            *([("the coarse masks alone", _cells(coarse))] if coarse else []),
             *((_TRIVIAL.get(one, one), _cells(values)) for one, values in metrics["trivial"].get(name, {}).items()),
         ],
         "charts": [chart for chart in charts if chart],

@@ -20,6 +20,7 @@ from lts_keras.data.schema import DataError
 from lts_keras.data.text import read_vocabulary
 from lts_keras.evaluation.networks import ModelNetwork
 from lts_keras.evaluation.refiner_networks import CoarseNetwork
+from lts_keras.evaluation.report import write_report as report
 from lts_keras.evaluation.rows import rows_and_facts
 from lts_keras.export.features import write_features
 from lts_keras.export.run import export
@@ -151,6 +152,9 @@ def judged_as_counted(prepared, drawn, workdir, capsys):
     features, model = FeatureFolder(drawn), Refiner.from_preset(workdir / "train/preset")
     assert metrics["features_digest"] == coarse["features_digest"] == features.digest
     assert (metrics["threshold"], coarse["threshold"]) == (0.25, 0.4)
+    assert metrics["coarse"] == {"threshold": 0.4, "slices": coarse["slices"]}
+    page = report(config(prepared, drawn), workdir).read_text(encoding="utf-8")
+    assert "the coarse masks alone" in page and ">refiner<" in page.replace(" ", "").replace("\n", "")
     counted = {"with": [], "without": []}
     for ref_id, text, mask, _ in sentences(prepared, "val"):
         stored, prior = features.read("scenes", ref_id, text)
