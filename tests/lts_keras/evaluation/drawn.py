@@ -64,7 +64,6 @@ def write_evaluation(folder, rows, samples=20, **metrics):
         scores.add(row, facts)
     content = scores.result(samples) | {
         "threshold": 0.25,
-        "presence": None,
         "model": {"kind": "preset", "precision": "float32", "image_size": 64},
         "config": {"seed": 3, "evaluate": {"bootstrap_samples": samples, "min_slice_size": 30, "groups": {}}},
         "code_version": "1+abc",

@@ -160,12 +160,13 @@ def test_the_filter_counts_in_the_page_itself(tmp_path):
 def test_the_text_of_a_large_evaluation_stays_below_100_kb(tmp_path):
     slices = ("coco/val", "refer/val", "refer/testA", "boxes/testB", "other/val")
     rows = drawn_rows(10_834, slices=slices, photos=1500, expression="words " * 60, category="class " * 20)
-    evaluation = read_evaluation(write_evaluation(tmp_path, rows, samples=2))
+    evaluation = read_evaluation(write_evaluation(tmp_path, rows, samples=2, presence={"threshold": 0.5}))
     cards = {kind: [(row, []) for row in group] for kind, group in page_data.choose(rows, 24).items()}
     history = {name: [0.5] * 400 for name in ("loss", "val_loss", "val_mask_mean_iou", "learning_rate")}
     page = report_page.render_report("large", evaluation, cards, history)
     assert 20_000 < report_page.text_bytes(page) == len(page.encode()) <= 100_000
     assert f"{sum(row['dataset'] == 'coco' for row in rows)} expressions of" in page
+    assert "may say that nothing is there" in page
 
 
 @pytest.mark.parametrize("most_classes", [3, 50])
