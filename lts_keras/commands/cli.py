@@ -8,8 +8,9 @@ from pathlib import Path
 
 from lts_keras.commands.commandline import EXIT_CODES, add_config_arguments, parse, run_command
 from lts_keras.commands.compare import add_compare_arguments, compare_workdirs
-from lts_keras.commands.exported import judge_export
 from lts_keras.commands.cost import add_cost_arguments, show_cost
+from lts_keras.commands.exported import judge_export
+from lts_keras.commands.figure import add_figure_arguments, draw_figure
 from lts_keras.commands.inspect_path import inspect_path
 from lts_keras.commands.predict import check_question, predict_to_file, predict_with_preset
 from lts_keras.commands.refiner import add_feature_arguments, print_coarse, write_features_of
@@ -78,6 +79,9 @@ def make_parser():
     text = "show parameters, operations, memory, steps and hours of a configuration"
     described = f"{text[0].upper()}{text[1:]}."
     add_cost_arguments(commands.add_parser("cost", help=text, description=described, epilog=EXIT_CODES))
+    text = "draw the same photos under several models: prior, mask and truth, as pictures and as a page"
+    described = f"{text[0].upper()}{text[1:]}."
+    add_figure_arguments(commands.add_parser("figure", help=text, description=described, epilog=EXIT_CODES))
     text = "write a model's features and coarse masks for every sentence, for a refiner to be trained on"
     add_feature_arguments(_command(commands, "write-features", text))
     inspect = _command(
@@ -115,8 +119,8 @@ def main(arguments=None):
 def _run(options):
     if options.command == "compare":
         return compare_workdirs(options.workdirs, options.output, options.common)
-    if options.command == "cost":
-        return show_cost(options)
+    if options.command in _WITHOUT_WORKDIR:
+        return _WITHOUT_WORKDIR[options.command](options)
     if options.command == "table":
         return write_table(options.workdirs, options.row, options.tables, options.output)
     if options.command == "predict":
@@ -221,6 +225,8 @@ _COMMANDS = {
     "inspect": _inspect,
     "write-features": write_features_of,
 }
+
+_WITHOUT_WORKDIR = {"cost": show_cost, "figure": draw_figure}
 
 if __name__ == "__main__":
     sys.exit(main())
