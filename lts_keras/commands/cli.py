@@ -174,7 +174,7 @@ def _train(config, workdir, options):
 
 
 def _evaluate(config, workdir, options):
-    from lts_keras.evaluation.evaluate import evaluate
+    from lts_keras.evaluation.evaluate import evaluate, evaluation_folder
     from lts_keras.evaluation.report import format_slices
 
     if options.model:
@@ -183,7 +183,8 @@ def _evaluate(config, workdir, options):
     print(format_slices(metrics["slices"]))
     if config.model.refiner_channels:
         print_coarse(workdir, metrics)
-    print(f"metrics: {workdir / 'evaluate' / 'metrics.json'}")
+    folder = evaluation_folder(workdir, config.evaluate.image_size, metrics["config"]["model"].get("image_size"))
+    print(f"metrics: {folder / 'metrics.json'}")
 
 
 def _export(config, workdir, options):

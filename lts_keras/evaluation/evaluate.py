@@ -16,7 +16,7 @@ from lts_keras.models.trained import origin_of_calibration, trained_options, unc
 from lts_keras.utils.files import atomic_write
 from lts_keras.utils.version import code_version
 
-__all__ = ["evaluate", "judge"]
+__all__ = ["evaluate", "evaluation_folder", "judge"]
 
 
 def evaluate(config, workdir):
@@ -57,10 +57,8 @@ def evaluate(config, workdir):
         **features,
     }
     metrics |= origin
-    folder, size = workdir / "evaluate", config.evaluate.image_size
-    if size not in (None, model.image_size):
-        folder = folder / f"at_{size}"
-        folder.mkdir(parents=True, exist_ok=True)
+    folder = evaluation_folder(workdir, config.evaluate.image_size, model.image_size)
+    folder.mkdir(parents=True, exist_ok=True)
     if metrics["calibration"]:
         calibration = metrics["calibration"] | origin_of_calibration(config, workdir)
         atomic_write(folder / "calibration.json", json.dumps(calibration, indent=1))
@@ -73,6 +71,12 @@ def evaluate(config, workdir):
         metrics["coarse"] = {"threshold": alone["threshold"], "slices": alone["slices"]}  # for the page
     atomic_write(folder / "metrics.json", json.dumps(metrics, indent=1))
     return metrics
+
+
+def evaluation_folder(workdir, judged_size, own_size):
+    """Where the results of a preset lie, by the side of the square that it was judged at (`None`: its own)."""
+    folder = Path(workdir) / "evaluate"
+    return folder if judged_size in (None, own_size) else folder / f"at_{judged_size}"
 
 
 def judge(model, data_dir, options, seed=0, progress=print):

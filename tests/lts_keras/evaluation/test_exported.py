@@ -107,6 +107,18 @@ def test_the_command_prints_scores_and_differences(made, tmp_path, capsys):
     assert str(made / "evaluate" / "saved_model" / "metrics.json") in printed
 
 
+def test_another_size_is_judged_beside_the_models_own(made, tmp_path, capsys):
+    before = json.loads((made / "evaluate" / "metrics.json").read_text())
+    (tmp_path / "c.yaml").write_text("evaluate: {bootstrap_samples: 5, image_size: 96}\n")
+    assert cli.main(["evaluate", "--config", str(tmp_path / "c.yaml"), "--workdir", str(made)]) == 0
+    path = made / "evaluate" / "at_96" / "metrics.json"
+    assert capsys.readouterr().out.endswith(f"metrics: {path}\n")
+    found = json.loads(path.read_text())
+    assert found["model"]["image_size"] == 96 and before["model"]["image_size"] == 64
+    assert found["slices"]["scenes/val"] != before["slices"]["scenes/val"]
+    assert json.loads((made / "evaluate" / "metrics.json").read_text()) == before
+
+
 @pytest.mark.parametrize(
     ("key", "value", "fixed"), [("image_size", 96, 64), ("threshold", 0.9, 0.5), ("num_devices", 2, 1)]
 )
