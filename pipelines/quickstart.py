@@ -1,5 +1,6 @@
 """`make run`: the whole pipeline on drawn scenes, then new pictures over gRPC, of which the typical one is kept."""
 
+import dataclasses
 import os
 
 import numpy as np
@@ -81,12 +82,14 @@ def draw_unseen(config, number=0):
         `(JPEG bytes, expression, true mask as bool (height, width))`.
     """
     from lts_keras.config.schema import ScenesSource
+    from lts_keras.data.sources.scene_drawing import Look
     from lts_keras.data.sources.scenes import draw_scene
 
     generator = np.random.default_rng([config.seed, _UNSEEN, number])
     source = next((source for source in config.data.sources if source.kind == "scenes"), ScenesSource())
     size = tuple(int(side) for side in generator.integers(source.photo_size[0], source.photo_size[1] + 1, 2))
-    image_bytes, shapes, expressions, _ = draw_scene(generator, size, source.max_shapes, "demo")
+    look = Look(**{field.name: getattr(source, field.name) for field in dataclasses.fields(Look)})
+    image_bytes, shapes, expressions, _ = draw_scene(generator, size, look, "demo")
     pairs = [(text, shape) for shape, texts in zip(shapes, expressions, strict=True) for text in texts]
     expression, shape = pairs[generator.integers(len(pairs))]
     return image_bytes, expression, shape.mask
