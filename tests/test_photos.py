@@ -34,6 +34,10 @@ def test_photographs_from_files_to_an_answer(shared_data, tmp_path):
     assert any("glove" in line for line in lines)
     assert metrics["slices"]["coco/val"]["num_expressions"] == 348
     assert metrics["slices"]["refer"]["num_expressions"] == 100
+    # What was put aside, by digest, never changes.
+    assert metrics["slices"]["coco/held_out"]["num_expressions"] == 222
+    assert metrics["slices"]["refer_boxes/held_out"]["num_expressions"] == 407
+    assert metrics["calibration"]["split"] == "dev" and metrics["threshold"] == metrics["calibration"]["threshold"]
     assert metrics["trivial"]["refer"]["left_right_rule"]["localization_accuracy"] > 0
     photo = shared_data / "data" / "coco" / "images" / "000000000086.jpg"  # grey, 640 x 480
     answer = LTS.from_preset(tmp_path / "train" / "preset").predictor()(photo, "the person on the left")

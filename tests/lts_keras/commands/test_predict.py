@@ -39,7 +39,8 @@ def test_a_preset_needs_neither_configuration_nor_work_directory(shelf, tmp_path
     words = ["--expression", "the dog", "--expression", "red", "--output", "answer.png"]
     assert predict(shelf, "--preset", shelf / "preset", *words) == 0
     told = capsys.readouterr().out
-    assert re.search(r"^'the dog': score 0\.\d+, presence 0\.\d+, box .*\n'red': score", told, re.M) and len(told.splitlines()) == 4
+    assert re.search(r"^'the dog': score 0\.\d+, presence 0\.\d+, box .*\n'red': score", told, re.M)
+    assert len(told.splitlines()) == 4
     assert [path.name for path in tmp_path.iterdir()] == ["answer.png"]
 
 
