@@ -17,7 +17,7 @@ __all__ = ["draw_cards", "render_report", "shorten", "text_bytes"]
 
 MOST_BYTES = 100_000
 """Of the page without its pictures."""
-_DETAILS = ((12, 8), (12, 4), (8, 3), (4, 2), (0, 1))
+_DETAILS = ((12, 8), (12, 4), (8, 3), (4, 3), (0, 3), (4, 2), (0, 1))
 """Classes and slices that are shown in full: fewer, until the page is small enough."""
 _MOST_SLICES = 40
 _TRIVIAL = {
@@ -119,6 +119,7 @@ def _filter(rows, classes, sections):
     largest = {name for name, _ in counts.most_common(sections)}
     there = [row for row in rows if page_data.slice_name(row) in largest]
     table, members = page_data.filter_table(there, classes)
+    table["all"] = "all" if len(counts) <= len(largest) else "all of these"
     return table, dict(zip(map(id, there), members, strict=True))
 
 
