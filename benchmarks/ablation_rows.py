@@ -1,21 +1,26 @@
-"""The rows that benchmarks/ablations.py trains, the paper's numbers for them, and tables of both."""
+"""The rows that benchmarks/ablations.py trains, and short tables of them beside the paper's numbers."""
 
 import dataclasses
 import statistics
 
-__all__ = ["ROWS", "SPLITS", "TABLES", "print_tables"]
+__all__ = ["PAPER_SIZES", "ROWS", "SPLITS", "TABLES", "print_tables"]
 
 SPLITS = ("val", "testA", "testB")
 _LARGER, _SMALLER = 128, 64
-"""Sides of table 6, beside the configuration's 96: the paper has 320 to 480 about 416."""
+PAPER_SIZES = {_SMALLER: "table6_320", _LARGER: "table6_480"}
+"""Sides of table 6, beside the configuration's 96, and the rows that they stand for: the paper has 320 to 480."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One training: its changes of the configuration, and further sizes that photos are judged at."""
+    """One training."""
 
     changes: tuple = ()
+    """Of the configuration."""
     judged_at: tuple = ()
+    """Further sizes that photos are judged at."""
+    paper_row: str | None = None
+    """What `lts table` knows it as, where `model.variant` does not say."""
 
 
 _WITHOUT_LOCATION_LOSS = ("fusion", "filter", "fusion_filter", "fusion_segmentation", "filter_segmentation")
@@ -29,44 +34,47 @@ ROWS = {
     "table5_filters_2": Row(("model.variant=table5_filters_2",)),
     "table5_filters_3": Row(("model.variant=table5_filters_3",)),
     "table5_word_filter": Row(("model.variant=table5_word_filter",)),
-    "table6_smaller": Row((f"model.image_size={_SMALLER}",)),
-    "table6_larger": Row((f"model.image_size={_LARGER}",)),
+    "table6_smaller": Row((f"model.image_size={_SMALLER}",), paper_row=PAPER_SIZES[_SMALLER]),
+    "table6_larger": Row((f"model.image_size={_LARGER}",), paper_row=PAPER_SIZES[_LARGER]),
     "table7_lts_star": Row(("model.variant=table7_refcoco", f"model.image_size={_LARGER}")),
 }
 
 TABLES = {
-    "Table 2: fusion, filter, segmentation (Seg) and location loss": (
-        ("Fusion", "table2_fusion", None, (55.08, 56.82, 53.52)),
-        ("Filter", "table2_filter", None, (54.53, 56.05, 52.55)),
-        ("Fusion + Filter", "table2_fusion_filter", None, (56.94, 58.53, 55.12)),
-        ("Fusion + Seg", "table2_fusion_segmentation", None, (63.50, 65.31, 60.97)),
-        ("Filter + Seg", "table2_filter_segmentation", None, (63.64, 66.41, 60.72)),
-        ("Fusion + Filter + Seg", "table2_fusion_filter_segmentation", None, (65.05, 67.49, 62.43)),
-        ("Fusion + Filter + Seg + L_loc", "table2_full", None, (65.43, 67.76, 63.08)),
-    ),
-    "Table 4: transformer instead of filter": (
-        ("LTS", "table2_full", None, (65.43, None, None)),
-        ("LTS-Trans", "table4_transformer", None, (66.15, None, None)),
-    ),
-    "Table 5: filters in a row, and a filter for every word": (
-        ("n = 1", "table2_full", None, (65.43, 67.76, 63.08)),
-        ("n = 2", "table5_filters_2", None, (66.04, 68.68, 63.27)),
-        ("n = 3", "table5_filters_3", None, (65.54, 67.82, 62.97)),
-        ("WordFilter", "table5_word_filter", None, (64.92, 67.31, 62.50)),
-    ),
-    "Table 6: resolution (the paper's 320, 416 and 480)": (
-        (f"{_SMALLER}", "table6_smaller", None, (63.01, 65.40, 60.78)),
-        ("96", "table2_full", None, (65.43, 67.76, 63.08)),
-        (f"{_LARGER}", "table6_larger", None, (65.90, 68.16, 63.45)),
-        (f"trained at 96, judged at {_SMALLER}", "table2_full", _SMALLER, (None, None, None)),
-        (f"trained at 96, judged at {_LARGER}", "table2_full", _LARGER, (None, None, None)),
-    ),
-    "Table 7: transformer, two filters and the larger size": (
-        ("LTS", "table2_full", None, (65.43, None, None)),
-        ("LTS*", "table7_lts_star", None, (66.75, None, None)),
-    ),
+    2: {
+        "Fusion": ("table2_fusion", None, 0),
+        "Filter": ("table2_filter", None, 1),
+        "Fusion + Filter": ("table2_fusion_filter", None, 2),
+        "Fusion + Seg": ("table2_fusion_segmentation", None, 3),
+        "Filter + Seg": ("table2_filter_segmentation", None, 4),
+        "Fusion + Filter + Seg": ("table2_fusion_filter_segmentation", None, 5),
+        "Fusion + Filter + Seg + L_loc": ("table2_full", None, 6),
+    },
+    4: {"LTS": ("table2_full", None, 0), "LTS-Trans": ("table4_transformer", None, 1)},
+    5: {
+        "n = 1": ("table2_full", None, 0),
+        "n = 2": ("table5_filters_2", None, 1),
+        "n = 3": ("table5_filters_3", None, 2),
+        "WordFilter": ("table5_word_filter", None, 3),
+    },
+    6: {
+        f"{_SMALLER} (the paper's 320)": ("table6_smaller", None, 0),
+        "96 (the paper's 416)": ("table2_full", None, 3),
+        f"{_LARGER} (the paper's 480)": ("table6_larger", None, 5),
+        f"trained at 96, judged at {_SMALLER}": ("table2_full", _SMALLER, None),
+        f"trained at 96, judged at {_LARGER}": ("table2_full", _LARGER, None),
+    },
+    7: {"LTS": ("table2_full", None, 0), "LTS*": ("table7_lts_star", None, 1)},
 }
-"""Title -> rows of (the paper's name, name in `ROWS`, size judged at, the paper's IoU on RefCOCO val, testA, testB)."""
+"""Number of the table -> name of a line -> (name in `ROWS`, size judged at, place of its row in the paper's table)."""
+
+
+def paper_scores(table, row):
+    """The paper's IoU on RefCOCO's val, testA and testB, `None` where it has none."""
+    from lts_keras.evaluation.paper_scores import PAPER_TABLES
+
+    (found,) = (one for one in PAPER_TABLES if one.number == table)
+    values = dict(zip(found.columns, (score and score[0] for score in found.rows[row].scores), strict=True))
+    return tuple(values.get(("refcoco", split)) for split in SPLITS)
 
 
 def print_tables(found):
@@ -75,12 +83,13 @@ def print_tables(found):
     Args:
         found: dict row -> size judged at or `None` -> seed -> contents of metrics.json.
     """
-    for title, rows in TABLES.items():
-        print(f"\n**{title}**\n")
+    for number, lines in TABLES.items():
+        print(f"\n**Table {number}**\n")
         heads = [f"{split} {whose}" for split in SPLITS for whose in ("ours", "paper")]
         print(f"| model | {' | '.join(heads)} | localization, val | overall IoU, val | seeds |")
         print("|" + "---|" * (len(heads) + 4))
-        for name, row, size, paper in rows:
+        for name, (row, size, place) in lines.items():
+            paper = (None,) * len(SPLITS) if place is None else paper_scores(number, place)
             runs = list(found.get(row, {}).get(size, {}).values())
             cells = []
             for split, theirs in zip(SPLITS, paper, strict=True):

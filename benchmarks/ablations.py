@@ -2,7 +2,7 @@
 
 Every run has the same scenes, the same frozen backbone, which this program trains first, and the same number of steps.
 A run is a work directory of `lts train` and `lts evaluate`; killed anywhere and started again, the program goes on with
-what is missing. The rows that are there are printed after each run.
+what is missing. At the end it prints short tables of mean IoU and writes those of `lts table` to tables.md.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from ablation_rows import ROWS, print_tables
+from ablation_rows import PAPER_SIZES, ROWS, print_tables
 
 CONFIG = Path(__file__).resolve().parent.parent / "configs" / "ablations.yaml"
 _BACKBONE_SEED = 1000
@@ -70,7 +70,7 @@ def parse_arguments(argv=None):
     parser.add_argument("--tables-only", action="store_true", help="print what is there and run nothing")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
-    if (args.steps or 1) < 1 or (args.minutes or 1) <= 0 or args.backbone_steps < 1:
+    if any(value is not None and value <= 0 for value in (args.steps, args.minutes, args.backbone_steps)):
         parser.error("--steps, --minutes and --backbone-steps must be above 0")
     return args
 
@@ -91,7 +91,7 @@ def main(argv=None):
             if code := start(commands, args.threads):
                 print(f"{run.row}, seed {run.seed}: ended with {code}", file=sys.stderr)
                 return code
-    print_tables(collect(args.workdir))
+    write_tables(args.workdir)
     return 0
 
 
@@ -146,6 +146,26 @@ def run_commands(commands):
         if code := lts(command):
             return code
     return 0
+
+
+def write_tables(workdir):
+    """Prints the short tables and writes those of `lts table` to tables.md."""
+    from lts_keras.commands.table import write_table
+
+    found = collect(workdir)
+    print_tables(found)
+    given, named = [], []
+    for row, sizes in found.items():
+        for size, seeds in sizes.items():
+            for seed in seeds:
+                folder = workdir / f"{row}-{seed}" / ("evaluate" if size is None else f"evaluate/at_{size}")
+                name = ROWS[row].paper_row if size is None else PAPER_SIZES[size]
+                if name:
+                    named.append(f"{name}={folder}")
+                else:
+                    given.append(folder)
+    if found:
+        write_table(given, named, "2,4,5,6,7", workdir / "tables.md")
 
 
 def collect(workdir):
