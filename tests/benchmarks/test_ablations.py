@@ -1,6 +1,7 @@
 """The program of the ablations: what it runs, what it goes on with, and what it prints; no row is trained here."""
 
 import json
+import re
 import sys
 
 import numpy as np
@@ -172,3 +173,10 @@ def test_the_backbone_becomes_a_file_that_a_configuration_takes(tmp_path):
     assert not backbone.trainable_variables and lines == ["drew 4 scenes for the backbone"]
     means = [weight for weight in backbone.weights if weight.name == "moving_mean"]
     assert max(float(np.abs(weight.numpy()).max()) for weight in means) > 0  # it has seen photos
+
+
+def test_the_command_of_the_page_is_one_that_the_program_takes():
+    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^python benchmarks/ablations.py (.*)$", page, re.MULTILINE)
+    args = ablations.parse_arguments(command.split())
+    assert args.rows == list(ablation_rows.ROWS) and args.seeds == [0, 1, 2] and args.config == ablations.CONFIG
