@@ -5,8 +5,8 @@ SHELL := /bin/bash
 
 VENV ?= .venv
 WORKDIR ?= runs/quickstart
-# Two test processes, each with whole files: TensorFlow's tracing keeps one core busy and leaves the other idle.
-PYTEST_ARGS ?= --numprocesses 2 --dist loadfile
+# Two test processes, each with whole files, the longest first (tests/conftest.py): TensorFlow's tracing keeps one core busy and leaves the other idle.
+PYTEST_ARGS ?= --numprocesses 2 --dist loadfile --no-loadscope-reorder
 # TensorFlow 2.21 and its companions are pinned for this Python alone.
 PYTHON ?= $(shell for p in python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && { echo $$p; break; }; done)

@@ -29,7 +29,15 @@ hypothesis.settings.register_profile("long", deadline=None, derandomize=False, m
 ROOT = Path(__file__).resolve().parent.parent
 
 # Minutes each: begun last, one of them would run alone at the end while the other processes have nothing to do.
-LONGEST = ("training/test_train.py", "training/test_several_machines.py", "pipelines/test_run.py", "test_readme.py")
+LONGEST = (
+    "training/test_train.py",
+    "training/test_several_machines.py",
+    "pipelines/test_run.py",
+    "test_readme.py",
+    "training/test_devices.py",
+    "benchmarks/test_gpu.py",
+    "test_docs.py",
+)
 
 
 def pytest_collection_modifyitems(items):

@@ -46,6 +46,8 @@ def test_configuration_trains_a_step(path):
             "image": rng.random((2, 64, 64, 3), "float32"),
             "token_ids": rng.integers(0, 4, (2, config.model.max_tokens)),
         }
+        if config.train.box_supervision:
+            truth["box_mask"] = rng.integers(0, 2, (2, 16, 16, 5))
         compile_model(model, config, steps_per_epoch=1)
     model.run_eagerly = True  # one step: tracing it would take ten times as long
     before = [variable.numpy() for variable in model.trainable_variables]
