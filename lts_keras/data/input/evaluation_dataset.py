@@ -13,7 +13,7 @@ __all__ = ["evaluation_dataset", "most_rows"]
 
 _OF_PHOTO = ("image", "photo_id", "original_size")
 _ROWS_AT_416 = 16
-_WINDOW = 128
+_WINDOW = 32
 """Photos, undecoded, among which those of one size are brought together."""
 
 
