@@ -61,7 +61,7 @@ def main(arguments=None):
 
 
 def _run(options):
-    from lts_keras.evaluation.report import format_slices
+    from lts_keras.evaluation.printed import format_slices
     from pipelines.runner import run_pipeline
 
     result = run_pipeline(load_config(options.config, options.overrides), options.workdir, options.serving_dir)

@@ -6,7 +6,7 @@ import os
 import numpy as np
 
 from lts_keras.evaluation import pictures
-from lts_keras.evaluation.report import format_slices
+from lts_keras.evaluation.printed import format_slices
 from lts_keras.prediction.question import view_photo
 from lts_keras.utils.files import atomic_write
 from lts_keras.utils.quiet import import_tensorflow

@@ -175,7 +175,7 @@ def _train(config, workdir, options):
 
 def _evaluate(config, workdir, options):
     from lts_keras.evaluation.evaluate import evaluate, evaluation_folder
-    from lts_keras.evaluation.report import format_slices
+    from lts_keras.evaluation.printed import format_slices
 
     if options.model:
         return judge_export(config, workdir, options.model)

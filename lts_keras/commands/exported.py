@@ -18,7 +18,7 @@ def judge_export(config, workdir, path):
         WeightsError, DataError: as for `evaluate_export`.
     """
     from lts_keras.evaluation.against_preset import evaluate_export
-    from lts_keras.evaluation.report import format_slices
+    from lts_keras.evaluation.printed import format_slices
 
     try:
         metrics = evaluate_export(config, workdir, path)

@@ -59,7 +59,7 @@ def print_coarse(workdir, metrics):
         workdir: work directory in which `evaluate` judged a refiner.
         metrics: dict, what it returned.
     """
-    from lts_keras.evaluation.report import format_slices
+    from lts_keras.evaluation.printed import format_slices
 
     path = Path(workdir) / "evaluate" / "coarse" / "metrics.json"
     coarse = json.loads(path.read_text(encoding="utf-8"))["slices"]

@@ -6,7 +6,7 @@ from lts_keras.data.checks.page import render_template
 from lts_keras.data.schema import DataError
 from lts_keras.evaluation.compare import most_changed
 from lts_keras.evaluation.page_pictures import draw_answer, draw_truth, embed, read_photos, shrink
-from lts_keras.evaluation.report import GRES_METRICS, METRICS
+from lts_keras.evaluation.printed import GRES_METRICS, METRICS
 from lts_keras.evaluation.report_page import shorten
 
 __all__ = ["draw_changes", "format_comparison", "render_comparison"]

@@ -10,7 +10,7 @@ from lts_keras.data.checks.page import render_template
 from lts_keras.evaluation import page_data
 from lts_keras.evaluation.charts import bar_chart, line_chart
 from lts_keras.evaluation.page_pictures import draw_answer, draw_prior, draw_truth, embed, read_photos, shrink
-from lts_keras.evaluation.report import GRES_METRICS, METRICS
+from lts_keras.evaluation.printed import GRES_METRICS, METRICS
 from lts_keras.evaluation.whose import FOUND
 
 __all__ = ["draw_cards", "render_report", "shorten", "text_bytes"]

@@ -12,7 +12,7 @@ from pycocotools import mask as coco_mask
 from lts_keras.config.errors import ConfigError
 from lts_keras.config.schema import Config
 from lts_keras.data.schema import Photo, ReferredObject
-from lts_keras.evaluation import page_data, page_pictures, report, report_page
+from lts_keras.evaluation import page_data, page_pictures, printed, report, report_page
 from lts_keras.evaluation.charts import bar_chart, line_chart
 from lts_keras.evaluation.slices import parts_of
 from lts_keras.evaluation.stored import read_evaluation
@@ -251,10 +251,10 @@ def test_the_mean_by_area_is_that_of_the_objects_in_it():
 
 
 def test_the_text_table_lines_up():
-    metric = {metric: {"value": 0.5, "low": 0.4, "high": 0.6} for metric in report.METRICS}
-    boxes = {metric: {"value": None} for metric in report.METRICS}
+    metric = {metric: {"value": 0.5, "low": 0.4, "high": 0.6} for metric in printed.METRICS}
+    boxes = {metric: {"value": None} for metric in printed.METRICS}
     slices = {"a/val": metric | {"giou": {"value": 0.25}}, "longer/val": boxes}
-    table = report.format_slices({name: values | {"num_expressions": 7} for name, values in slices.items()})
+    table = printed.format_slices({name: values | {"num_expressions": 7} for name, values in slices.items()})
     lines = table.splitlines()
     assert len(lines) == 3 and len({len(line) for line in lines}) == 1
     assert "0.500 [0.40, 0.60]" in lines[1] and " - " in lines[2]
