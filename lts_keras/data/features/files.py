@@ -13,7 +13,7 @@ __all__ = ["look_at", "read_sentence", "write_sentence"]
 
 _DTYPES = ("float16", "float32")
 _ARRAYS = ("features", "prior")
-_DAMAGED = (OSError, ValueError, KeyError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error)
+_DAMAGED = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 """What zipfile and numpy raise for files that are cut, damaged, encrypted or something else."""
 
 
