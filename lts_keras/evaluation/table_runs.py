@@ -228,13 +228,16 @@ def _run(path, content, variant):
         scores.setdefault(dataset, {})[split] = {metric: float(value) for metric, value in numbers.items()}
         counts.setdefault(dataset, {})[split] = int(values["num_expressions"])
     judged = int(content["model"]["image_size"])
+    model = content["config"].get("model", {})
+    # A refiner has the size of the features that it was given, whatever the configuration's own says.
+    trained = judged if model.get("refiner_channels") else int(model.get("image_size", judged))
     return Run(
         path=path,
-        variant=variant or content["config"].get("model", {}).get("variant"),
+        variant=variant or model.get("variant"),
         config=content["config"],
         scores=scores,
         num_expressions=counts,
-        trained_size=int(content["config"].get("model", {}).get("image_size", judged)),
+        trained_size=trained,
         judged_size=judged,
         threshold=float(content["threshold"]),
         presence=content.get("presence") is not None,

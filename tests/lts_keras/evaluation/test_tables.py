@@ -115,8 +115,8 @@ def test_one_model_judged_at_another_size_stands_beside_the_one_trained_at_it(tm
 
 
 def test_coarse_masks_are_the_row_without_the_refiner(tmp_path):
-    write(tmp_path / "r", "table3_refiner", {"refcoco/val": 0.6})
-    write(tmp_path / "r/evaluate/coarse", "table3_refiner", {"refcoco/val": 0.5}, kind="features")
+    write(tmp_path / "r", "table3_refiner", {"refcoco/val": 0.6}, size=96)
+    write(tmp_path / "r/evaluate/coarse", "table3_refiner", {"refcoco/val": 0.5}, kind="features", size=96)
     rows = table(tmp_path, tmp_path / "r")
     assert [float(row["value"]) for row in ours(rows, 3, "CMPC")] == [50]
     assert [float(row["value"]) for row in ours(rows, 3, "CMPC+Seg")] == [60]
