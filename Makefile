@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 
 # Named by content, so that a changed pin installs again and a fresh clock does not.
-PINS := setup.cfg pyproject.toml constraints.txt
+PINS := setup.cfg pyproject.toml constraints.txt serving/setup.cfg serving/pyproject.toml
 STAMP := $(VENV)/.installed-$(shell cat $(PINS) | sha256sum | cut -c 1-16)
 BIN := $(VENV)/bin
 
@@ -28,7 +28,7 @@ $(STAMP): $(PINS)
 	@test -n "$(PYTHON)" || { echo "make setup: Python 3.11 is needed and was not found; name one with PYTHON=" >&2; exit 1; }
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv $(VENV) || { echo "make setup: cannot make $(VENV); on Debian: apt-get install python3-venv" >&2; exit 1; }
 	@echo "Installing into $(VENV) (2.4 GB, some minutes the first time)"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[onnx,serving,pipelines,beam,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[onnx,serving,pipelines,beam,dev]" --editable "./serving[server,load-test,demo]"
 	@rm -f $(VENV)/.installed-* && touch $@
 
 run: setup  ## the whole pipeline on drawn scenes, then one gRPC prediction

@@ -94,7 +94,7 @@ def _server(options):
 
 
 def _predict(options):
-    from serving.predict import predict
+    from serving.commands.predict import predict
 
     predict(
         options.target,

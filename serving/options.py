@@ -4,7 +4,7 @@ import dataclasses
 import socket
 from pathlib import Path
 
-from serving.versions import ModelSettings
+from serving.core.versions import ModelSettings
 
 __all__ = ["LARGEST_MESSAGE_BYTES", "ServerOptions", "StartError", "check_port", "make_settings"]
 

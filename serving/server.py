@@ -13,10 +13,10 @@ from tensorflow_serving.apis import model_service_pb2, prediction_service_pb2
 from tensorflow_serving.apis.model_service_pb2_grpc import add_ModelServiceServicer_to_server
 from tensorflow_serving.apis.prediction_service_pb2_grpc import add_PredictionServiceServicer_to_server
 
-from serving.models import Models
+from serving.core.manager import Manager
 from serving.options import LARGEST_MESSAGE_BYTES, ServerOptions, StartError, make_settings
-from serving.rest import RestServer
-from serving.services import Admission, ModelService, PredictionService
+from serving.transport.rest import RestServer
+from serving.api.services import Admission, ModelService, PredictionService
 
 __all__ = ["Server", "serve"]
 
@@ -40,7 +40,7 @@ class Server:
 
     def __init__(self, models, options=None):
         self.options = options or ServerOptions()
-        self.models = Models(make_settings(models), warm_up=self.options.warm_up)
+        self.models = Manager(make_settings(models), warm_up=self.options.warm_up)
         self.admission = Admission(self.options.max_predictions)
         self._health = health.HealthServicer()
         self._stopped = threading.Event()

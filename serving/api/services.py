@@ -14,8 +14,8 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from serving.status import RequestError, explain, invalid_argument, not_found
-from serving.versions import settings_from_proto
+from serving.errors import RequestError, explain, invalid_argument, not_found
+from serving.core.versions import settings_from_proto
 
 __all__ = ["Admission", "ModelService", "PredictionService", "describe", "predict", "report_status"]
 
@@ -62,7 +62,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     """`Predict` and `GetModelMetadata`; the other methods answer `UNIMPLEMENTED`.
 
     Args:
-        models: `Models`.
+        models: `Manager`.
         admission: `Admission`.
     """
 
@@ -85,7 +85,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     """`GetModelStatus` and `HandleReloadConfigRequest`.
 
     Args:
-        models: `Models`.
+        models: `Manager`.
     """
 
     def __init__(self, models):

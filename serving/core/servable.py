@@ -9,8 +9,8 @@ import tensorflow_text  # noqa: F401 - registers the operators that a SavedModel
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
-from serving.status import RequestError, invalid_argument
-from serving.tensors import from_array, to_array
+from serving.errors import RequestError, invalid_argument
+from serving.wire.tensors import from_array, to_array
 
 __all__ = ["DEFAULT_SIGNATURE", "Servable"]
 

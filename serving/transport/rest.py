@@ -10,11 +10,11 @@ import grpc
 from google.protobuf import json_format
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, predict_pb2
 
-from serving.json_tensors import columns_of, to_json, to_proto
+from serving.wire.json_tensors import columns_of, to_json, to_proto
 from serving.options import LARGEST_MESSAGE_BYTES, StartError
-from serving.servable import DEFAULT_SIGNATURE
-from serving.services import describe, predict, report_status
-from serving.status import RequestError, explain, invalid_argument, not_found
+from serving.core.servable import DEFAULT_SIGNATURE
+from serving.api.services import describe, predict, report_status
+from serving.errors import RequestError, explain, invalid_argument, not_found
 
 __all__ = ["RestServer"]
 
@@ -39,7 +39,7 @@ class RestServer:
     """Answers over HTTP until it is stopped.
 
     Args:
-        models: `Models`.
+        models: `Manager`.
         admission: `Admission`, the one of the gRPC server: the bound holds for both together.
         host: str.
         port: int; 0 takes any free one, `port` says which.

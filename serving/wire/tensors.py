@@ -5,7 +5,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from serving.status import invalid_argument
+from serving.errors import invalid_argument
 
 __all__ = ["from_array", "to_array"]
 

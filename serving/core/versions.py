@@ -3,7 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from serving.status import invalid_argument
+from serving.errors import invalid_argument
 
 __all__ = ["ModelSettings", "list_versions", "settings_from_proto"]
 

@@ -6,7 +6,7 @@ import binascii
 import numpy as np
 import tensorflow as tf
 
-from serving.status import invalid_argument
+from serving.errors import invalid_argument
 
 __all__ = ["columns_of", "to_json", "to_proto"]
 

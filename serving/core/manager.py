@@ -4,11 +4,11 @@ import dataclasses
 import logging
 import threading
 
-from serving.servable import Servable
-from serving.status import explain, invalid_argument, not_found
-from serving.versions import list_versions
+from serving.core.servable import Servable
+from serving.errors import explain, invalid_argument, not_found
+from serving.core.versions import list_versions
 
-__all__ = ["AVAILABLE", "END", "LOADING", "UNLOADING", "Models", "VersionState"]
+__all__ = ["AVAILABLE", "END", "LOADING", "UNLOADING", "Manager", "VersionState"]
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ class VersionState:
     error_message: str = ""
 
 
-class Models:
+class Manager:
     """Loads the versions that should be served and hands them out.
 
     Requests read one immutable map; a change makes a new map and puts it in place of the old (copy on write), so a

@@ -1,0 +1,1 @@
+"""What requests mean: a request message in, a response message out, without any transport."""

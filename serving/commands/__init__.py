@@ -1,0 +1,1 @@
+"""What `python -m serving COMMAND` runs, one command a file."""

@@ -1,0 +1,1 @@
+"""What a served model is: its versions in a folder, loading, warming up, batching and the limits of requests."""

@@ -1,0 +1,1 @@
+"""How requests arrive: gRPC, REST, TLS, health, metrics and the request log."""

@@ -1,0 +1,1 @@
+"""How requests travel: messages, tensors and JSON, in numpy alone and shared with the client."""
