@@ -16,7 +16,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from serving.options import LARGEST_MESSAGE_BYTES
+from serving.wire.tensors import LARGEST_MESSAGE_BYTES
 
 __all__ = ["Answer", "Client", "ServingError"]
 

@@ -1,10 +1,10 @@
-"""Errors of requests and the gRPC status codes that TensorFlow Serving gives for them."""
+"""Errors of requests, with the gRPC status codes that TensorFlow Serving gives, and of a server that cannot start."""
 
 import re
 
 import grpc
 
-__all__ = ["RequestError", "explain", "invalid_argument", "not_found"]
+__all__ = ["RequestError", "StartError", "explain", "invalid_argument", "not_found", "resource_exhausted"]
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _LONGEST = 1000
@@ -29,6 +29,12 @@ class RequestError(Exception):
         self.message = message
 
 
+class StartError(RuntimeError):
+    """A server that cannot start, for a reason the caller can mend: a port in use, a folder that is not there."""
+
+    exit_code = 2
+
+
 def invalid_argument(message):
     """Returns the error of a request that is wrong in itself."""
     return RequestError(grpc.StatusCode.INVALID_ARGUMENT, message)
@@ -37,6 +43,11 @@ def invalid_argument(message):
 def not_found(message):
     """Returns the error of a request for what is not there."""
     return RequestError(grpc.StatusCode.NOT_FOUND, message)
+
+
+def resource_exhausted(message):
+    """Returns the error of a request that there is no room for."""
+    return RequestError(grpc.StatusCode.RESOURCE_EXHAUSTED, message)
 
 
 def explain(error):

@@ -5,16 +5,9 @@ import socket
 from pathlib import Path
 
 from serving.core.versions import ModelSettings
+from serving.errors import StartError
 
-__all__ = ["LARGEST_MESSAGE_BYTES", "ServerOptions", "StartError", "check_port", "make_settings"]
-
-LARGEST_MESSAGE_BYTES = 256 * 2**20
-
-
-class StartError(RuntimeError):
-    """A server that cannot start, for a reason the caller can mend: a port in use, a folder that is not there."""
-
-    exit_code = 2
+__all__ = ["ServerOptions", "check_port", "make_settings"]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,10 +13,12 @@ from tensorflow_serving.apis import model_service_pb2, prediction_service_pb2
 from tensorflow_serving.apis.model_service_pb2_grpc import add_ModelServiceServicer_to_server
 from tensorflow_serving.apis.prediction_service_pb2_grpc import add_PredictionServiceServicer_to_server
 
-from serving.core.manager import Manager
-from serving.options import LARGEST_MESSAGE_BYTES, ServerOptions, StartError, make_settings
-from serving.transport.rest import RestServer
 from serving.api.services import Admission, ModelService, PredictionService
+from serving.core.manager import Manager
+from serving.errors import StartError
+from serving.options import ServerOptions, make_settings
+from serving.transport.rest import RestServer
+from serving.wire.tensors import LARGEST_MESSAGE_BYTES
 
 __all__ = ["Server", "serve"]
 

@@ -14,8 +14,8 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from serving.errors import RequestError, explain, invalid_argument, not_found
 from serving.core.versions import settings_from_proto
+from serving.errors import RequestError, explain, invalid_argument, not_found
 
 __all__ = ["Admission", "ModelService", "PredictionService", "describe", "predict", "report_status"]
 

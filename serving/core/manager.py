@@ -5,8 +5,8 @@ import logging
 import threading
 
 from serving.core.servable import Servable
-from serving.errors import explain, invalid_argument, not_found
 from serving.core.versions import list_versions
+from serving.errors import explain, invalid_argument, not_found
 
 __all__ = ["AVAILABLE", "END", "LOADING", "UNLOADING", "Manager", "VersionState"]
 

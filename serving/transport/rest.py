@@ -10,11 +10,11 @@ import grpc
 from google.protobuf import json_format
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, predict_pb2
 
-from serving.wire.json_tensors import columns_of, to_json, to_proto
-from serving.options import LARGEST_MESSAGE_BYTES, StartError
-from serving.core.servable import DEFAULT_SIGNATURE
 from serving.api.services import describe, predict, report_status
-from serving.errors import RequestError, explain, invalid_argument, not_found
+from serving.core.servable import DEFAULT_SIGNATURE
+from serving.errors import RequestError, StartError, explain, invalid_argument, not_found
+from serving.wire.json_tensors import columns_of, to_json, to_proto
+from serving.wire.tensors import LARGEST_MESSAGE_BYTES
 
 __all__ = ["RestServer"]
 

@@ -7,7 +7,10 @@ import tensorflow as tf
 
 from serving.errors import invalid_argument
 
-__all__ = ["from_array", "to_array"]
+__all__ = ["LARGEST_MESSAGE_BYTES", "from_array", "to_array"]
+
+LARGEST_MESSAGE_BYTES = 256 * 2**20
+"""What a client and a server send and take at most in one message."""
 
 LARGEST_TENSOR_BYTES = 2**30
 

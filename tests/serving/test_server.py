@@ -17,7 +17,7 @@ import pytest
 from tensorflow_serving.apis import get_model_status_pb2, model_management_pb2
 
 from serving.client import Client, ServingError
-from serving.options import StartError
+from serving.errors import StartError
 from serving.server import Server
 from tests.conftest import ROOT
 from tests.serving.conftest import OPTIONS
