@@ -80,7 +80,7 @@ def _server(options):
         port=options.port,
         rest_port=options.rest_api_port or None,
         poll_seconds=options.file_system_poll_wait_seconds,
-        warm_up=options.enable_model_warmup,
+        enable_model_warmup=options.enable_model_warmup,
         max_predictions=options.max_predictions,
     )
     # What people get wrong is told at once, not after the seconds that TensorFlow takes.

@@ -42,7 +42,7 @@ class Server:
 
     def __init__(self, models, options=None):
         self.options = options or ServerOptions()
-        self.models = Manager(make_settings(models), warm_up=self.options.warm_up)
+        self.models = Manager(make_settings(models), warm_up=self.options.enable_model_warmup)
         self.admission = Admission(self.options.max_predictions)
         self._health = health.HealthServicer()
         self._stopped = threading.Event()

@@ -12,7 +12,7 @@ from serving.options import ServerOptions
 from serving.server import Server
 from tests.small_models import small_model
 
-OPTIONS = ServerOptions(host="127.0.0.1", port=0, poll_seconds=0.05, warm_up=False, grace_seconds=10)
+OPTIONS = ServerOptions(host="127.0.0.1", port=0, poll_seconds=0.05, enable_model_warmup=False, grace_seconds=10)
 
 
 @pytest.fixture(scope="session")

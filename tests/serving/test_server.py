@@ -53,7 +53,7 @@ def test_hot_swap_under_load_fails_no_request(saved_models, base):
     assert (expected[1] != expected[2]).any()
     publish(saved_models.first, base, 1)
     answers, failures, stop = [], [], threading.Event()
-    with serving(base, warm_up=True) as (_, client):
+    with serving(base, enable_model_warmup=True) as (_, client):
 
         def run():
             while not stop.is_set():
