@@ -1,94 +1,46 @@
-"""A small client of the served model, for any server that speaks TensorFlow Serving's gRPC interface."""
+"""A client of the served model, for any server that speaks TensorFlow Serving's gRPC interface.
 
-import dataclasses
-import io
+It needs grpc, numpy and Pillow alone: neither TensorFlow nor Keras.
+"""
+
+import collections
+import concurrent.futures
 import time
 
 import grpc
-import numpy as np
-import tensorflow as tf
-from PIL import Image
-from tensorflow_serving.apis import (
-    get_model_metadata_pb2,
-    get_model_status_pb2,
-    model_service_pb2_grpc,
-    predict_pb2,
-    prediction_service_pb2_grpc,
-)
 
-from serving.wire.tensors import LARGEST_MESSAGE_BYTES
+from serving.answers import Answer
+from serving.async_client import AsyncClient
+from serving.channel import read_credentials
+from serving.errors import ServingError
+from serving.requests import Asking, available_version
+from serving.retries import NO_RETRIES, Retries
 
-__all__ = ["Answer", "Client", "ServingError"]
-
-AVAILABLE = get_model_status_pb2.ModelVersionStatus.AVAILABLE
+__all__ = ["NO_RETRIES", "Answer", "AsyncClient", "Client", "Retries", "ServingError", "read_credentials"]
 
 
-class ServingError(RuntimeError):
-    """A request that was not answered.
-
-    Attributes:
-        code: `grpc.StatusCode`.
-    """
-
-    exit_code = 1
-
-    def __init__(self, code, message):
-        super().__init__(message)
-        self.code = code
-
-
-@dataclasses.dataclass(frozen=True)
-class Answer:
-    """The answer to one expression, in pixels of the photo as it is shown: turned upright by its EXIF orientation.
-
-    Attributes:
-        mask: bool array `(height, width)`.
-        score: float, mean probability inside the mask, 0 for an empty one.
-        presence: float in 0..1, how surely the photo has what the expression names; `None` of a model that was exported
-            before it was told.
-        box: `(x0, y0, x1, y1)` of the mask, exclusive at the far side, zeros for an empty one.
-        point: `(x, y)`, where the prior is highest.
-        version: int, version of the model that answered.
-    """
-
-    mask: np.ndarray
-    score: float
-    presence: float | None
-    box: tuple[int, int, int, int]
-    point: tuple[int, int]
-    version: int
-
-
-class Client:
+class Client(Asking):
     """Asks a server; one client may be used by many threads. Use it in a `with` block, or `close` it.
 
     Args:
-        target: str, `host:port`.
+        target: str, `host:port`, or `unix:/path` for a socket of this machine. Loopback addresses and sockets are never
+            asked through a proxy, whatever `http_proxy` says.
         model_name: str.
-        timeout: float, seconds that a request may take.
+        timeout: float, seconds that a request may take, with all its attempts; each call may say another.
         version: int, version to ask for; the newest if `None`.
-        credentials: `grpc.ChannelCredentials` for TLS; plain text if `None`.
+        credentials: `grpc.ChannelCredentials` for TLS, see `read_credentials`; plain text if `None`.
+        version_label: str, label of the version to ask for, instead of `version`.
+        retries: `Retries`; `NO_RETRIES` for none.
+        server_name: str, the name in the server's certificate where `target` has another.
     """
 
-    def __init__(self, target, model_name="lts", timeout=60.0, version=None, credentials=None):
-        self.target = target
-        self.model_name = model_name
-        self.timeout = timeout
-        self.version = version
-        limits = [(f"grpc.max_{way}_message_length", LARGEST_MESSAGE_BYTES) for way in ("send", "receive")]
-        if credentials is None:
-            self._channel = grpc.insecure_channel(target, options=limits)
-        else:
-            self._channel = grpc.secure_channel(target, credentials, options=limits)
-        self._predictions = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
-        self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
-
-    def segment(self, image_bytes, expressions):
+    def segment(self, image_bytes, expressions, timeout=None):
         """Asks for the masks of expressions on one photo, which the server encodes once.
 
         Args:
             image_bytes: bytes of a JPEG or PNG file.
             expressions: list of str.
+            timeout: float, seconds; the client's own if `None`.
 
         Returns:
             List of `Answer`, in the order of the expressions.
@@ -96,28 +48,49 @@ class Client:
         Raises:
             ServingError: if the server refuses or cannot be reached.
         """
-        encoded = np.array([expression.encode("utf-8") for expression in expressions], dtype=object)
-        inputs = {"image_bytes": np.array([image_bytes], dtype=object), "expression": encoded}
-        outputs, spec = self.predict(inputs, "segment_expressions")
-        return [
-            Answer(
-                mask=np.asarray(Image.open(io.BytesIO(outputs["mask_png_bytes"][row]))) > 0,
-                score=float(outputs["score"][row]),
-                presence=float(outputs["presence"][row]) if "presence" in outputs else None,
-                box=tuple(outputs["box"][row].tolist()),
-                point=tuple(outputs["point"][row].tolist()),
-                version=spec.version.value,
-            )
-            for row in range(len(expressions))
-        ]
+        inputs = self._segment_inputs(image_bytes, expressions)
+        outputs, spec = self.predict(inputs, "segment_expressions", timeout=timeout)
+        return self._read_answers(outputs, spec, len(expressions))
 
-    def predict(self, inputs, signature_name="serving_default", output_filter=()):
+    def segment_many(self, questions, at_a_time=4, timeout=None):
+        """Asks about many photos, some at a time; a photo that is refused stops no other.
+
+        Args:
+            questions: iterable of `(image_bytes, expressions)`; read as the answers are taken, never far ahead.
+            at_a_time: int, requests on their way at a time.
+            timeout: float, seconds for each photo.
+
+        Yields:
+            For each photo, in order: list of `Answer`, or the `ServingError`.
+        """
+
+        def ask(image_bytes, expressions):
+            try:
+                return self.segment(image_bytes, expressions, timeout)
+            except ServingError as error:
+                return error
+
+        waiting = collections.deque()
+        with concurrent.futures.ThreadPoolExecutor(at_a_time) as pool:
+            try:
+                for image_bytes, expressions in questions:
+                    waiting.append(pool.submit(ask, image_bytes, expressions))
+                    if len(waiting) >= at_a_time:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+    def predict(self, inputs, signature_name="serving_default", output_filter=(), timeout=None):
         """Calls any signature.
 
         Args:
-            inputs: dict of arrays; strings as object arrays of bytes.
+            inputs: dict of arrays; strings as str, or as object arrays of bytes.
             signature_name: str.
             output_filter: names of the outputs to send back; all if empty.
+            timeout: float, seconds; the client's own if `None`.
 
         Returns:
             `(dict of numpy arrays, ModelSpec of the model that answered)`.
@@ -125,29 +98,16 @@ class Client:
         Raises:
             ServingError: if the server refuses or cannot be reached.
         """
-        request = predict_pb2.PredictRequest(output_filter=output_filter)
-        self._fill(request.model_spec)
-        request.model_spec.signature_name = signature_name
-        for name, array in inputs.items():
-            request.inputs[name].CopyFrom(tf.make_tensor_proto(array))
-        response = self._call(self._predictions.Predict, request)
-        return {name: tf.make_ndarray(proto) for name, proto in response.outputs.items()}, response.model_spec
+        request = self._predict_request(inputs, signature_name, output_filter)
+        return self._read_outputs(self._call(self._predictions.Predict, request, timeout))
 
-    def metadata(self):
+    def metadata(self, timeout=None):
         """Returns the model's signatures: a dict from name to `SignatureDef`."""
-        request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
-        self._fill(request.model_spec)
-        response = self._call(self._predictions.GetModelMetadata, request)
-        signatures = get_model_metadata_pb2.SignatureDefMap()
-        response.metadata["signature_def"].Unpack(signatures)
-        return dict(signatures.signature_def)
+        return self._read_metadata(self._call(self._predictions.GetModelMetadata, self._metadata_request(), timeout))
 
-    def status(self):
+    def status(self, timeout=None):
         """Returns the states of the model's versions: a dict from version to `ModelVersionStatus`."""
-        request = get_model_status_pb2.GetModelStatusRequest()
-        request.model_spec.name = self.model_name
-        response = self._call(self._models.GetModelStatus, request)
-        return {entry.version: entry for entry in response.model_version_status}
+        return self._read_status(self._call(self._models.GetModelStatus, self._status_request(), timeout))
 
     def wait_until_ready(self, timeout=60.0, version=None):
         """Waits until the server is reachable and the model (or this version of it) answers.
@@ -161,19 +121,18 @@ class Client:
         until = time.monotonic() + timeout
         while True:
             try:
-                states = self.status()
-                ready = [number for number, entry in states.items() if entry.state == AVAILABLE]
-                if ready and version in (None, *ready):
-                    return version or max(ready)
-                reason = f"versions {sorted(states)} are not available: " + "; ".join(
-                    entry.status.error_message for entry in states.values() if entry.status.error_message
+                patience = min(self.timeout, max(0.1, until - time.monotonic()))
+                states = self._read_status(
+                    self._call(self._models.GetModelStatus, self._status_request(), patience, NO_RETRIES)
                 )
+                ready = available_version(states, version)
+                if ready is not None:
+                    return ready
+                reason = self._why_not_ready(states)
             except ServingError as error:
                 reason = str(error)
             if time.monotonic() > until:
-                raise ServingError(
-                    grpc.StatusCode.UNAVAILABLE, f"{self.target}: not ready after {timeout:g} s: {reason}"
-                )
+                raise self._not_ready(timeout, reason)
             time.sleep(0.1)
 
     def close(self):
@@ -186,16 +145,11 @@ class Client:
     def __exit__(self, *_):
         self.close()
 
-    def _fill(self, spec):
-        spec.name = self.model_name
-        if self.version is not None:
-            spec.version.value = self.version
-
-    def _call(self, method, request):
-        try:
-            return method(request, timeout=self.timeout)
-        except grpc.RpcError as error:
-            code, details = error.code(), error.details() or ""
-            if code == grpc.StatusCode.UNAVAILABLE:
-                details = f"{self.target}: the server cannot be reached: {details}"
-            raise ServingError(code, details) from None
+    def _call(self, method, request, timeout=None, retries=None):
+        attempts = self._begin(timeout, retries)
+        while True:
+            try:
+                return method(request, timeout=attempts.remaining())
+            except grpc.RpcError as error:
+                wait = attempts.wait_after(self.target, error)
+            time.sleep(wait)

@@ -4,7 +4,15 @@ import re
 
 import grpc
 
-__all__ = ["RequestError", "StartError", "explain", "invalid_argument", "not_found", "resource_exhausted"]
+__all__ = [
+    "RequestError",
+    "ServingError",
+    "StartError",
+    "explain",
+    "invalid_argument",
+    "not_found",
+    "resource_exhausted",
+]
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _LONGEST = 1000
@@ -33,6 +41,20 @@ class StartError(RuntimeError):
     """A server that cannot start, for a reason the caller can mend: a port in use, a folder that is not there."""
 
     exit_code = 2
+
+
+class ServingError(RuntimeError):
+    """A request of a client that was not answered.
+
+    Attributes:
+        code: `grpc.StatusCode`.
+    """
+
+    exit_code = 1
+
+    def __init__(self, code, message):
+        super().__init__(message)
+        self.code = code
 
 
 def invalid_argument(message):
