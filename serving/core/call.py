@@ -12,10 +12,14 @@ class Call:
     Args:
         timeout: float, seconds from now; `None` for no limit.
         transport: `"GRPC"` or `"REST"`.
+
+    Attributes:
+        report: what is known of the request so far, for the one event that tells its end; `None` before it is begun.
     """
 
     def __init__(self, timeout=None, transport="GRPC"):
         self.transport = transport
+        self.report = None
         self.started = time.monotonic()
         self.deadline = None if timeout is None else self.started + timeout
         self._cancelled = threading.Event()

@@ -1,0 +1,126 @@
+"""TensorFlow Serving's two services over gRPC.
+
+Handlers take and give raw bytes: a message is parsed only once its bytes have found room in the server.
+"""
+
+import concurrent.futures
+
+import grpc
+from google.protobuf.message import DecodeError, EncodeError
+
+from serving.api.classify import classify
+from serving.api.metadata import get_model_metadata
+from serving.api.multi_inference import multi_inference
+from serving.api.predict import predict
+from serving.api.regress import regress
+from serving.api.reload import reload_config
+from serving.api.reporting import reporting
+from serving.api.status import get_model_status
+from serving.core.call import Call
+from serving.errors import explain, invalid_argument, resource_exhausted
+from serving.wire.protos import method_types
+from serving.wire.tensors import LARGEST_MESSAGE_BYTES
+
+__all__ = ["SERVICES", "make_grpc_server"]
+
+SERVICES = {
+    "tensorflow.serving.PredictionService": {
+        "Predict": predict,
+        "Classify": classify,
+        "Regress": regress,
+        "MultiInference": multi_inference,
+        "GetModelMetadata": get_model_metadata,
+    },
+    "tensorflow.serving.ModelService": {
+        "GetModelStatus": get_model_status,
+        "HandleReloadConfigRequest": reload_config,
+    },
+}
+"""Methods by the full name of their service."""
+
+_SPARE_THREADS = 16  # for health, status and refusals while every prediction's thread is busy
+_MOST_CALLS = 2048  # open at a time; more are refused before anything of them is read
+_LONGEST_TIMEOUT = 10 * 365 * 86400.0  # seconds: a deadline beyond it is none, and clocks cannot count much further
+_LONGEST_DETAILS = 4000  # bytes: gRPC's limit for all headers of an answer is 8 KiB, and a byte may take three
+
+
+def make_grpc_server(context, options):
+    """Makes a server with both services; it listens nowhere yet and is not started.
+
+    Args:
+        context: `ServingContext`.
+        options: `ServerOptions`.
+
+    Returns:
+        `grpc.Server`.
+    """
+    threads = options.grpc_max_threads or options.max_predictions + _SPARE_THREADS
+    server = grpc.server(
+        concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="rpc"),
+        options=[
+            ("grpc.max_receive_message_length", LARGEST_MESSAGE_BYTES),
+            ("grpc.max_send_message_length", LARGEST_MESSAGE_BYTES),
+            # Without this a second server would share the port and take half of the requests.
+            ("grpc.so_reuseport", 0),
+            *options.grpc_channel_arguments,
+        ],
+        maximum_concurrent_rpcs=_MOST_CALLS,
+    )
+    for service, methods in SERVICES.items():
+        types = method_types(service)
+        handlers = {
+            name: grpc.unary_unary_rpc_method_handler(_Handler(context, name, types[name][0], answer))
+            for name, answer in methods.items()
+        }
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
+    return server
+
+
+class _Handler:
+    """One method: bytes of a request in, bytes of its response out."""
+
+    def __init__(self, context, name, request_type, answer):
+        self._context = context
+        self._name = name
+        self._request_type = request_type
+        self._answer = answer
+
+    def __call__(self, content, rpc):
+        try:
+            return self._respond(content, _make_call(rpc))
+        except Exception as error:
+            code, message = explain(error)
+        rpc.abort(code, _shorten(message))
+
+    def _respond(self, content, call):
+        with reporting(self._context, call, self._name), self._context.admission.receiving(len(content)):
+            try:
+                request = self._request_type.FromString(content)
+            except DecodeError:
+                name = self._request_type.DESCRIPTOR.full_name
+                raise invalid_argument(f"the {len(content)} bytes of the request are no {name}") from None
+            response = self._answer(self._context, request, call)
+            try:
+                content = response.SerializeToString()
+            except EncodeError:
+                content = None
+            if content is None or len(content) > LARGEST_MESSAGE_BYTES:
+                raise resource_exhausted(f"the answer is larger than {LARGEST_MESSAGE_BYTES} bytes")
+            return content
+
+
+def _make_call(rpc):
+    """The `Call` of an RPC: its deadline, and word when the client goes."""
+    seconds = rpc.time_remaining()
+    call = Call(None if seconds is None or seconds > _LONGEST_TIMEOUT else seconds, "GRPC")
+    if not rpc.add_callback(call.cancel):
+        call.cancel()
+    return call
+
+
+def _shorten(message):
+    """Cuts what gRPC could not send, and nothing of an ordinary message."""
+    content = message.encode("utf-8", "replace")
+    if len(content) + 2 * sum(byte > 0x7E or byte < 0x20 for byte in content) <= _LONGEST_DETAILS:
+        return message
+    return content[: _LONGEST_DETAILS // 3].decode("utf-8", "ignore") + "…"
