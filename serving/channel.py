@@ -6,7 +6,7 @@ from pathlib import Path
 
 import grpc
 
-from serving.errors import StartError
+from serving.errors import UsageError
 from serving.wire.tensors import LARGEST_MESSAGE_BYTES
 
 __all__ = ["channel_options", "is_local", "read_credentials"]
@@ -69,11 +69,11 @@ def read_credentials(ca=None, certificate=None, key=None):
         `grpc.ChannelCredentials`.
 
     Raises:
-        StartError: for a file that is missing or no PEM file, or one of certificate and key without the other.
+        UsageError: for a file that is missing or no PEM file, or one of certificate and key without the other.
     """
     if (certificate is None) != (key is None):
         given, missing = ("certificate", "key") if key is None else ("key", "certificate")
-        raise StartError(f"a client's certificate and key go together. Received: the {given} without the {missing}")
+        raise UsageError(f"a client's certificate and key go together. Received: the {given} without the {missing}")
     return grpc.ssl_channel_credentials(
         root_certificates=_read_pem(ca, "CERTIFICATE"),
         private_key=_read_pem(key, "PRIVATE KEY"),
@@ -87,7 +87,7 @@ def _read_pem(path, kind):
     try:
         content = Path(path).read_bytes()
     except OSError as error:
-        raise StartError(f"{path}: cannot read the file: {error.strerror or error}") from None
+        raise UsageError(f"{path}: cannot read the file: {error.strerror or error}") from None
     if not re.search(rb"-----BEGIN [A-Z ]*" + kind.encode(), content):
-        raise StartError(f"{path}: no PEM file with a {kind.lower()}")
+        raise UsageError(f"{path}: no PEM file with a {kind.lower()}")
     return content

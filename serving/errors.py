@@ -8,6 +8,7 @@ __all__ = [
     "RequestError",
     "ServingError",
     "StartError",
+    "UsageError",
     "explain",
     "invalid_argument",
     "not_found",
@@ -35,6 +36,12 @@ class RequestError(Exception):
         super().__init__(message)
         self.code = code
         self.message = message
+
+
+class UsageError(RuntimeError):
+    """What the caller of a command can mend: a flag, a file, a photo."""
+
+    exit_code = 2
 
 
 class StartError(RuntimeError):

@@ -1,0 +1,90 @@
+"""Photos and sentences as people give them, checked before a server is asked. Pillow alone."""
+
+import io
+import struct
+import unicodedata
+from pathlib import Path
+
+from PIL import Image
+
+from serving.errors import UsageError
+
+__all__ = ["check_expressions", "decode_upright", "read_photo"]
+
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def check_expressions(expressions):
+    """Returns a list of sentences without space around them; raises `UsageError` for one that is empty or no words."""
+    stripped = [expression.strip() for expression in expressions]
+    if not stripped or not all(stripped):
+        raise UsageError(f"an expression must not be empty. Received: {expressions!r}")
+    for expression in stripped:
+        kinds = [unicodedata.category(one) for one in unicodedata.normalize("NFKC", expression)]
+        if "Cs" in kinds:
+            raise UsageError(f"an expression must be text; this one has half of a character. Received: {expression!r}")
+        # Letters, numbers and signs (an emoji is one); neither punctuation nor what nobody sees.
+        if not any(kind[0] in "LN" or kind in ("Sc", "Sm", "So") for kind in kinds):
+            raise UsageError(f"an expression must have a word in it. Received: {expression!r}")
+    return stripped
+
+
+def read_photo(path):
+    """Reads a photo's bytes and pixels.
+
+    Args:
+        path: path of a JPEG or PNG file.
+
+    Returns:
+        `(bytes, PIL.Image.Image)`, the pixels as `decode_upright` gives them.
+
+    Raises:
+        UsageError: for a file that is missing or no photo.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path}: cannot read the photo: {error.strerror or error}") from None
+    try:
+        return content, decode_upright(content)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        reason = str(error).split("<_io")[0].strip()
+        raise UsageError(f"{path}: no JPEG or PNG photo that can be read: {reason}") from None
+
+
+def decode_upright(content):
+    """Decodes a photo, turned as EXIF tells: the frame that masks, boxes and points are in.
+
+    What XMP says of a turn is not read, as the model and browsers do not.
+
+    Args:
+        content: bytes of a JPEG or PNG file.
+
+    Returns:
+        `PIL.Image.Image`, RGB.
+    """
+    image = Image.open(io.BytesIO(content), formats=("JPEG", "PNG"))
+    image.load()
+    turn = _TURNS.get(_orientation(image.info.get("exif", b"")))
+    image = image.convert("RGB")
+    return image if turn is None else image.transpose(turn)
+
+
+def _orientation(block):
+    if not block:
+        return 1
+    exif = Image.Exif()
+    try:
+        exif.load(block)
+        return exif.get(_ORIENTATION, 1)
+    except (OSError, ValueError, SyntaxError, KeyError, TypeError, struct.error):
+        return 1  # a damaged block says nothing

@@ -1,0 +1,158 @@
+"""TFRecord files that follow each other: written aside, renamed when full, the oldest removed above a size."""
+
+import fcntl
+import logging
+import os
+import re
+import struct
+import time
+from pathlib import Path
+
+import tensorflow as tf
+
+__all__ = ["LogFiles"]
+
+FRAME_BYTES = 16
+"""What a TFRecord file adds to each record: its length and two checksums."""
+
+logger = logging.getLogger(__name__)
+
+
+class LogFiles:
+    """The files of one prefix, `PREFIX-20261231T235959-000001.tfrecord`; one thread writes.
+
+    A file has its name only when it is complete. One that a killed process left behind is completed at the start: its
+    last record is cut off if half of it is missing.
+
+    Args:
+        prefix: path, the folder and the beginning of the names. The folder is made.
+        max_bytes: of all files of this prefix together.
+        file_bytes: a file of more is complete; at most a fourth of `max_bytes`.
+        file_seconds: so is one that was begun so long ago.
+    """
+
+    def __init__(self, prefix, max_bytes, file_bytes=64 << 20, file_seconds=600.0):
+        self.prefix = Path(prefix).absolute()
+        self.max_bytes = max_bytes
+        self.file_bytes = min(file_bytes, max_bytes // 4)
+        self.file_seconds = file_seconds
+        self._writer = self._lock = self._partial = None
+        self._size, self._due, self._number = 0, None, 0
+        self._recover()
+
+    @property
+    def due(self):
+        """When the file must be completed, by `time.monotonic`; `None` if none is begun."""
+        return self._due
+
+    def write(self, record):
+        """Appends one record, bytes; raises `OSError`."""
+        size = len(record) + FRAME_BYTES
+        if size > self.file_bytes:
+            raise OSError(f"a record of {size} bytes is more than a file may have, {self.file_bytes}")
+        if self._size + size > self.file_bytes:
+            self.complete()
+        if self._writer is None:
+            self._begin()
+        try:
+            self._writer.write(record)
+        except tf.errors.OpError as error:
+            raise OSError(error.message) from None
+        self._size += size
+
+    def flush(self):
+        """Hands what was written to the operating system; raises `OSError`."""
+        if self._writer is not None:
+            try:
+                self._writer.flush()
+            except tf.errors.OpError as error:
+                raise OSError(error.message) from None
+
+    def complete(self):
+        """Gives the file its name, and removes the oldest ones above `max_bytes`; raises `OSError`."""
+        if self._writer is None:
+            return
+        writer, lock, partial = self._writer, self._lock, self._partial
+        self._writer = self._lock = self._partial = self._due = None
+        self._size = 0
+        try:
+            writer.close()
+            _publish(partial)
+        except tf.errors.OpError as error:
+            raise OSError(error.message) from None
+        finally:
+            os.close(lock)
+        self._remove_oldest()
+
+    def files(self):
+        """Returns the complete files, oldest first."""
+        pattern = re.compile(re.escape(self.prefix.name) + r"-\d{8}T\d{6}-\d{6,}\.tfrecord")
+        return sorted(path for path in self.prefix.parent.glob("*.tfrecord") if pattern.fullmatch(path.name))
+
+    def _begin(self):
+        self.prefix.parent.mkdir(parents=True, exist_ok=True)
+        while self._writer is None:
+            self._number += 1
+            stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
+            name = f"{self.prefix.name}-{stamp}-{self._number:06d}.tfrecord"
+            partial = self.prefix.parent / f".{name}.partial"
+            if (self.prefix.parent / name).exists():
+                continue
+            try:
+                # The lock tells a file that is being written from one that a dead process left.
+                lock = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+            except FileExistsError:
+                continue
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._lock, self._partial, self._due = lock, partial, time.monotonic() + self.file_seconds
+            try:
+                self._writer = tf.io.TFRecordWriter(str(partial))
+            except tf.errors.OpError as error:
+                os.close(lock)
+                raise OSError(error.message) from None
+
+    def _recover(self):
+        for partial in sorted(self.prefix.parent.glob(f".{self.prefix.name}-*.tfrecord.partial")):
+            try:
+                descriptor = os.open(partial, os.O_RDWR)
+            except FileNotFoundError:
+                continue
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                whole = _whole_bytes(descriptor)
+                os.ftruncate(descriptor, whole)
+                _publish(partial)
+                logger.info("Completed the request log that a server left: %s", partial.name[1:-8])
+            except BlockingIOError:
+                pass  # another server writes it
+            finally:
+                os.close(descriptor)
+
+    def _remove_oldest(self):
+        files = [(path, path.stat().st_size) for path in self.files()]
+        total = sum(size for _, size in files)
+        # Room for the file that comes.
+        for path, size in files:
+            if total + self.file_bytes <= self.max_bytes:
+                break
+            path.unlink(missing_ok=True)
+            total -= size
+
+
+def _publish(partial):
+    """Gives a file its name without the dot and `.partial`; one without records goes."""
+    if partial.stat().st_size:
+        os.rename(partial, partial.with_name(partial.name[1 : -len(".partial")]))
+    else:
+        partial.unlink()
+
+
+def _whole_bytes(descriptor):
+    """How many bytes of a file are whole records."""
+    size, position = os.fstat(descriptor).st_size, 0
+    while position + FRAME_BYTES <= size:
+        (length,) = struct.unpack("<Q", os.pread(descriptor, 8, position))
+        if position + length + FRAME_BYTES > size:
+            break
+        position += length + FRAME_BYTES
+    return position
