@@ -1,5 +1,6 @@
 """TFRecord files that follow each other: written aside, renamed when full, the oldest removed above a size."""
 
+import errno
 import fcntl
 import logging
 import os
@@ -25,19 +26,28 @@ class LogFiles:
     last record is cut off if half of it is missing.
 
     Args:
-        prefix: path, the folder and the beginning of the names. The folder is made.
+        prefix: path, the folder and the beginning of the names; of a folder that is there, `requests` in it. The folder
+            is made.
         max_bytes: of all files of this prefix together.
         file_bytes: a file of more is complete; at most a fourth of `max_bytes`.
         file_seconds: so is one that was begun so long ago.
+
+    Raises:
+        OSError: if the folder cannot be made or written to.
     """
 
     def __init__(self, prefix, max_bytes, file_bytes=64 << 20, file_seconds=600.0):
         self.prefix = Path(prefix).absolute()
+        if self.prefix.is_dir():
+            self.prefix /= "requests"
         self.max_bytes = max_bytes
         self.file_bytes = min(file_bytes, max_bytes // 4)
         self.file_seconds = file_seconds
         self._writer = self._lock = self._partial = None
         self._size, self._due, self._number = 0, None, 0
+        self.prefix.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(self.prefix.parent, os.W_OK):
+            raise PermissionError(errno.EACCES, "the folder cannot be written to", str(self.prefix.parent))
         self._recover()
 
     @property
@@ -90,7 +100,6 @@ class LogFiles:
         return sorted(path for path in self.prefix.parent.glob("*.tfrecord") if pattern.fullmatch(path.name))
 
     def _begin(self):
-        self.prefix.parent.mkdir(parents=True, exist_ok=True)
         while self._writer is None:
             self._number += 1
             stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())

@@ -1,10 +1,13 @@
 """`PredictionLog`s of answered requests; photos are left out on wish, and what is known of them stays."""
 
 import hashlib
+import io
 import math
+import struct
 import time
 
 import numpy as np
+from PIL import JpegImagePlugin, PngImagePlugin
 
 from serving.wire.protos import PredictionLog
 from serving.wire.tensors import from_array
@@ -23,15 +26,14 @@ _LOGS = {
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 
 
-def make_record(event, photos, sampling_rate, size_of):
+def make_record(event, photos, sampling_rate):
     """Writes one request down.
 
     Args:
         event: `RequestEnded` with a request, and a response where there is one.
         photos: bool. Whether photos are kept. If not, an input `NAME` with photos is replaced by `NAME/bytes` (int64,
-            their lengths), `NAME/size` (int32, height and width, zeros where they cannot be told) and `NAME/sha256`.
+            their lengths), `NAME/size` (int32, stored height and width, zeros where they cannot be told) and `NAME/sha256`.
         sampling_rate: float, as it stands in the record.
-        size_of: callable, bytes of a photo to `(height, width)` or `None`.
 
     Returns:
         `PredictionLog`; `None` for a method that is not logged.
@@ -53,13 +55,13 @@ def make_record(event, photos, sampling_rate, size_of):
         metadata.model_spec.version.value = event.version
     if not photos:
         if event.method == "Predict":
-            _strip_tensors(part.request.inputs, size_of)
+            _strip_tensors(part.request.inputs)
         else:
-            _strip_examples(part.request.input, size_of)
+            _strip_examples(part.request.input)
     return log
 
 
-def _strip_tensors(inputs, size_of):
+def _strip_tensors(inputs):
     for name in list(inputs):
         proto = inputs[name]
         shape = [dimension.size for dimension in proto.tensor_shape.dim]
@@ -71,11 +73,11 @@ def _strip_tensors(inputs, size_of):
         else:
             continue
         del inputs[name]
-        for key, array in _statistics(values, size_of).items():
+        for key, array in _statistics(values).items():
             inputs[f"{name}/{key}"].CopyFrom(from_array(array.reshape(*shape, *array.shape[1:])))
 
 
-def _strip_examples(given, size_of):
+def _strip_examples(given):
     kind = given.WhichOneof("kind")
     if kind is None:
         return
@@ -87,7 +89,7 @@ def _strip_examples(given, size_of):
             if not any(_is_photo(value) for value in values):
                 continue
             del features[name]
-            found = _statistics(values, size_of)
+            found = _statistics(values)
             features[f"{name}/bytes"].int64_list.value.extend(found["bytes"].tolist())
             features[f"{name}/size"].int64_list.value.extend(found["size"].ravel().tolist())
             features[f"{name}/sha256"].bytes_list.value.extend(found["sha256"].tolist())
@@ -97,9 +99,20 @@ def _is_photo(value):
     return value.startswith(_MAGIC)
 
 
-def _statistics(values, size_of):
+def _statistics(values):
     return {
         "bytes": np.array([len(value) for value in values], np.int64),
-        "size": np.array([size_of(value) or (0, 0) for value in values], np.int32),
+        "size": np.array([_stored_size(value) for value in values], np.int32),
         "sha256": np.array([hashlib.sha256(value).hexdigest().encode() for value in values], object),
     }
+
+
+def _stored_size(content):
+    """Height and width in a photo's header; zeros where they cannot be told."""
+    # The readers themselves: `Image.open` warns of large photos, and nothing is decoded here.
+    kind = PngImagePlugin.PngImageFile if content.startswith(_MAGIC[1]) else JpegImagePlugin.JpegImageFile
+    try:
+        width, height = kind(io.BytesIO(content)).size
+    except (OSError, ValueError, SyntaxError, KeyError, struct.error):
+        return 0, 0
+    return height, width

@@ -12,6 +12,7 @@ import time
 import grpc
 
 from serving.core.events import RequestEnded
+from serving.errors import StartError
 from serving.transport.log_files import LogFiles
 from serving.transport.log_records import make_record
 
@@ -31,7 +32,6 @@ class RequestLog:
         settings: `RequestLogSettings`: prefix of the files, sampling rate, whether photos are kept, size of all files.
         logging_of: callable, model name to its `LoggingConfig` or `None`. A model with one has its own sampling rate,
             and its own prefix if that says one.
-        size_of: callable, bytes of a photo to `(height, width)` or `None`.
 
     Attributes:
         written: int, records in files.
@@ -39,10 +39,9 @@ class RequestLog:
         failed: int, records that could not be written.
     """
 
-    def __init__(self, settings, logging_of=lambda model: None, size_of=lambda content: None):
+    def __init__(self, settings, logging_of=lambda model: None):
         self._settings = settings
         self._logging_of = logging_of
-        self._size_of = size_of
         self._random = random.Random()
         self._queue, self._queued_bytes = collections.deque(), 0
         self._changed = threading.Condition()
@@ -57,10 +56,14 @@ class RequestLog:
             The log itself.
 
         Raises:
-            OSError: if the folder cannot be written to.
+            StartError: if the folder cannot be written to.
         """
         if self._settings.path is not None:
-            self._of_prefix(self._settings.path)
+            try:
+                self._of_prefix(self._settings.path)
+            except OSError as error:
+                path = self._settings.path
+                raise StartError(f"{path}: cannot write the request log: {error.strerror or error}") from None
         self._thread.start()
         return self
 
@@ -143,7 +146,7 @@ class RequestLog:
 
     def _write(self, event, prefix, rate):
         try:
-            record = make_record(event, self._settings.photos, rate, self._size_of)
+            record = make_record(event, self._settings.photos, rate)
             if record is not None:
                 self._of_prefix(prefix).write(record.SerializeToString())
                 self.written += 1
