@@ -138,7 +138,7 @@ _STOCK = (
         "grpc_max_threads",
         int,
         0,
-        "Requests answered over gRPC at a time; 0 for 8 more than `--max_predictions`",
+        "Requests answered over gRPC at a time; 0 for 16 more than `--max_predictions`",
         low=0,
         note="TensorFlow Serving's default is 4 a processor.",
     ),
