@@ -3,7 +3,7 @@
 import grpc
 
 from serving.api.classify import CLASSIFY, INPUTS, check_classification, fill_classifications
-from serving.api.examples import read_examples
+from serving.wire.examples import read_examples
 from serving.api.regress import REGRESS, check_regression, fill_regressions
 from serving.api.reporting import reporting
 from serving.api.running import fill_spec, leased, run_admitted, signature_name_of

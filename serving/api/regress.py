@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from serving.api.examples import read_examples
+from serving.wire.examples import read_examples
 from serving.api.reporting import reporting
 from serving.api.running import fill_spec, leased, run_admitted, signature_name_of
 from serving.errors import invalid_argument

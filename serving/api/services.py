@@ -14,8 +14,15 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from serving.core.versions import settings_from_proto
+from serving.api.context import ServingContext
+from serving.api.predict import predict as predict_through
+from serving.core import limits
+from serving.core.call import Call
+from serving.core.events import Events
+from serving.core.settings import settings_from_proto
 from serving.errors import RequestError, explain, invalid_argument, not_found
+from serving.options import ServerOptions
+from serving.wire.protos import PredictRequest
 
 __all__ = ["Admission", "ModelService", "PredictionService", "describe", "predict", "report_status"]
 
@@ -111,15 +118,10 @@ def predict(models, admission, request):
     """Answers a `PredictRequest` with a `PredictResponse`; raises what `explain` explains."""
     _check_spec(request)
     with admission:
-        servable = models.get(request.model_spec)
-        signature_name, outputs = servable.predict(request)
-    response = predict_pb2.PredictResponse()
-    response.model_spec.name = servable.name
-    response.model_spec.version.value = servable.version
-    response.model_spec.signature_name = signature_name
-    for name, proto in outputs.items():
-        response.outputs[name].CopyFrom(proto)
-    return response
+        context = ServingContext(models, limits.Admission(), Events(), ServerOptions())
+        ours = PredictRequest.FromString(request.SerializeToString())
+        answer = predict_through(context, ours, Call())
+    return predict_pb2.PredictResponse.FromString(answer.SerializeToString())
 
 
 def describe(models, request):
@@ -133,7 +135,7 @@ def describe(models, request):
     servable = models.get(request.model_spec)
     signatures = get_model_metadata_pb2.SignatureDefMap()
     for name, definition in servable.signature_defs.items():
-        signatures.signature_def[name].CopyFrom(definition)
+        signatures.signature_def[name].ParseFromString(definition.SerializeToString())
     response = get_model_metadata_pb2.GetModelMetadataResponse()
     response.model_spec.name = servable.name
     response.model_spec.version.value = servable.version

@@ -1,124 +1,159 @@
-"""One loaded version of a model: a SavedModel and its signatures."""
+"""One loaded version of a model: a SavedModel, its signatures and a session that runs them."""
 
-import logging
+import contextlib
+import dataclasses
+import functools
 from pathlib import Path
 
 import grpc
+import numpy as np
 import tensorflow as tf
-import tensorflow_text  # noqa: F401 - registers the operators that a SavedModel with text in it needs
-from tensorflow.core.protobuf import saved_model_pb2
-from tensorflow_serving.apis import prediction_log_pb2
 
+from serving.core.session import ModelSession, session_config
+from serving.core.versions import GRAPH_FILES
 from serving.errors import RequestError, invalid_argument
-from serving.wire.tensors import from_array, to_array
+from serving.wire import protos
 
-__all__ = ["DEFAULT_SIGNATURE", "Servable"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["DEFAULT_SIGNATURE", "Servable", "Signature", "TensorSpec"]
 
 DEFAULT_SIGNATURE = "serving_default"
-WARM_UP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
-MOST_WARM_UP_RECORDS = 1000  # as TensorFlow Serving
+_MLMD_FILE = Path("assets.extra") / "mlmd_uuid"
+
+
+@dataclasses.dataclass(frozen=True)
+class TensorSpec:
+    """An input or output of a signature.
+
+    Attributes:
+        name: str, the tensor's name in the graph; empty for one that is no plain tensor.
+        dtype: int, `tensorflow.DataType`.
+        shape: tuple of int and `None`; `None` if even the rank is unknown. The graph may take other shapes too.
+    """
+
+    name: str
+    dtype: int
+    shape: tuple[int | None, ...] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Signature:
+    """A function of a model that requests can name.
+
+    Attributes:
+        name: str.
+        method_name: str, for example `tensorflow/serving/predict`.
+        inputs, outputs: dicts from the request's name of a tensor to its `TensorSpec`.
+    """
+
+    name: str
+    method_name: str
+    inputs: dict[str, TensorSpec]
+    outputs: dict[str, TensorSpec]
 
 
 class Servable:
     """A SavedModel that answers requests; safe to call from many threads.
 
     Args:
-        folder: path of the SavedModel.
+        folder: path of the SavedModel, of TensorFlow 1 or 2.
         name: str, name of the model.
         version: int.
-        warm_up: bool. Whether its warm-up requests are run before it is given out.
+        options: `ServerOptions`: tags, threads and memory of the session.
+
+    Attributes:
+        signatures: dict from name to `Signature`.
+        signature_defs: dict from name to `SignatureDef`, as the file declares them.
+        mlmd_uuid: str, the run's key in ML Metadata if the model carries one, else `None`.
 
     Raises:
         OSError: if the folder holds no SavedModel.
+        tf.errors.OpError, ValueError, RuntimeError: if it does not load.
     """
 
-    def __init__(self, folder, name="lts", version=1, warm_up=True):
+    def __init__(self, folder, name, version, options):
+        self.folder = Path(folder)
         self.name = name
         self.version = version
-        self.folder = Path(folder)
-        self.signature_defs = _read_signature_defs(self.folder)
-        # The object must live as long as its functions: it owns the variables.
-        self._model = tf.saved_model.load(str(self.folder))
-        self._signatures = dict(self._model.signatures)
-        if warm_up:
-            self._warm_up()
+        if not any((self.folder / file).is_file() for file in GRAPH_FILES):
+            raise FileNotFoundError(f"{self.folder}: no {GRAPH_FILES[0]} in this folder")
+        self._session = ModelSession(self.folder, options.saved_model_tags, session_config(options))
+        self.signature_defs = {
+            key: protos.SignatureDef.FromString(definition.SerializeToString())
+            for key, definition in self._session.signature_defs.items()
+            if not key.startswith("__")  # the model's own start-up
+        }
+        self.signatures = {key: _read_signature(key, definition) for key, definition in self.signature_defs.items()}
+        self.mlmd_uuid = None
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            self.mlmd_uuid = (self.folder / _MLMD_FILE).read_text(encoding="utf-8").strip() or None
 
-    def input_specs(self, signature_name):
-        """Returns the inputs of a signature, a dict from name to `tf.TensorSpec`; raises `RequestError`."""
-        function = self._signatures.get(signature_name)
-        if function is None:
-            message = f'Serving signature key "{signature_name}" not found.'
+    def signature(self, name):
+        """Returns a `Signature`; raises `RequestError` (`FAILED_PRECONDITION`) for an unknown one."""
+        signature = self.signatures.get(name or DEFAULT_SIGNATURE)
+        if signature is None:
+            message = f'Serving signature key "{name}" not found.'
             raise RequestError(grpc.StatusCode.FAILED_PRECONDITION, message)
-        return function.structured_input_signature[1]
+        return signature
 
-    def predict(self, request):
-        """Answers a request in the way of TensorFlow Serving's `Predict`.
+    def run(self, signature_name, inputs, outputs, timeout=None):
+        """Runs one signature.
 
         Args:
-            request: `PredictRequest`; its model name and version are not looked at.
+            signature_name: str.
+            inputs: dict from input name to an array; strings as an object array of bytes.
+            outputs: list of output names; nothing else is computed.
+            timeout: float, seconds that it may take; `None` for no limit.
 
         Returns:
-            `(signature name, dict of TensorProto)`, the outputs that `output_filter` names, or all.
+            dict from output name to an array, in the order of `outputs`; strings are object arrays of bytes.
 
         Raises:
-            RequestError: for an unknown signature, wrong inputs or an unknown output.
+            RequestError: for an unknown signature, or an input or output that is no plain tensor.
             tf.errors.OpError: from the graph, for example for a photo that cannot be decoded.
         """
-        signature_name = request.model_spec.signature_name or DEFAULT_SIGNATURE
-        specs = self.input_specs(signature_name)
-        function = self._signatures[signature_name]
-        _check_names(set(request.inputs), set(specs))
-        outputs = _choose_outputs(list(request.output_filter), sorted(function.structured_outputs))
-        arrays = {name: to_array(name, request.inputs[name], spec) for name, spec in specs.items()}
-        inputs = {name: tf.constant(array, specs[name].dtype) for name, array in arrays.items()}
-        results = function(**inputs)
-        return signature_name, {name: from_array(results[name].numpy()) for name in outputs}
+        signature = self.signature(signature_name)
+        feeds = {}
+        for name, array in inputs.items():
+            spec = _plain(signature.inputs, name)
+            # A wrong dtype would only be found by the operators behind it.
+            feeds[spec.name] = np.asarray(array, dtype=_numpy_dtype(spec.dtype))
+        wanted = {name: _plain(signature.outputs, name) for name in outputs}
+        fetches = list(dict.fromkeys(spec.name for spec in wanted.values()))  # names of one tensor may be two
+        results = dict(zip(fetches, self._session.run(feeds, fetches, timeout), strict=True))
+        return {name: np.asarray(results[spec.name], _numpy_dtype(spec.dtype)) for name, spec in wanted.items()}
 
-    def _warm_up(self):
-        """Runs the recorded requests: the first run of each batch size costs many times a later one."""
-        path = self.folder / WARM_UP_FILE
-        if not path.is_file():
-            return
-        records = tf.data.TFRecordDataset(str(path)).take(MOST_WARM_UP_RECORDS).as_numpy_iterator()
-        count = 0
-        for record in records:
-            log = prediction_log_pb2.PredictionLog.FromString(record)
-            if log.HasField("predict_log"):
-                self.predict(log.predict_log.request)
-                count += 1
-        logger.info("Warmed %s version %d up with %d requests", self.name, self.version, count)
+    def input_specs(self, name):
+        """Inputs of a signature as `tf.TensorSpec`s by name; raises `RequestError`."""
+        specs = self.signature(name).inputs
+        return {key: tf.TensorSpec(spec.shape, tf.as_dtype(spec.dtype)) for key, spec in specs.items()}
+
+    def close(self):
+        """Frees the model's memory and threads. The manager calls it once no request runs in it."""
+        self._session.close()
 
 
-def _read_signature_defs(folder):
-    """Signatures as the file declares them, for `GetModelMetadata`."""
-    path = folder / "saved_model.pb"
-    if not path.is_file():
-        raise FileNotFoundError(f"{folder}: no saved_model.pb in this folder")
-    meta_graph = saved_model_pb2.SavedModel.FromString(path.read_bytes()).meta_graphs[0]
-    return {name: definition for name, definition in meta_graph.signature_def.items() if not name.startswith("__")}
+def _read_signature(key, definition):
+    return Signature(
+        key,
+        definition.method_name,
+        {name: _read_spec(info) for name, info in definition.inputs.items()},
+        {name: _read_spec(info) for name, info in definition.outputs.items()},
+    )
 
 
-def _check_names(received, expected):
-    if received != expected:
-        extra, missing = sorted(received - expected), sorted(expected - received)
-        raise invalid_argument(
-            f"input size does not match signature: {len(received)}!={len(expected)} "
-            f"len({{{','.join(sorted(received))}}}) != len({{{','.join(sorted(expected))}}}). "
-            f"Sent extra: {{{','.join(extra)}}}. Missing but required: {{{','.join(missing)}}}."
-        )
+def _read_spec(info):
+    if info.tensor_shape.unknown_rank:
+        return TensorSpec(info.name, info.dtype, None)
+    shape = tuple(None if dimension.size < 0 else dimension.size for dimension in info.tensor_shape.dim)
+    return TensorSpec(info.name, info.dtype, shape)
 
 
-def _choose_outputs(wanted, available):
-    seen = set()
-    for name in wanted:
-        if name not in available:
-            raise invalid_argument(
-                f"output tensor alias not found in signature: {name} "
-                f"Outputs expected to be in the set {{{','.join(available)}}}."
-            )
-        if name in seen:
-            raise invalid_argument(f"duplicate output tensor alias: {name}")
-        seen.add(name)
-    return wanted or available
+def _plain(specs, name):
+    if not specs[name].name:
+        raise invalid_argument(f'tensor "{name}" is a sparse or composite one, which requests cannot name')
+    return specs[name]
+
+
+@functools.cache
+def _numpy_dtype(dtype):
+    return tf.as_dtype(dtype).as_numpy_dtype  # object for strings

@@ -1,103 +1,130 @@
-"""Which versions a model folder holds and which of them should be served."""
+"""What a version is: a folder in a model's base path whose name is a number. All of the project asks here."""
 
+import contextlib
 import dataclasses
+import os
 from pathlib import Path
 
-from serving.errors import invalid_argument
+__all__ = ["GRAPH_FILES", "Listing", "identity_of", "list_versions", "look", "version_of"]
 
-__all__ = ["ModelSettings", "list_versions", "settings_from_proto"]
+GRAPH_FILES = ("saved_model.pb", "saved_model.pbtxt")
+"""A SavedModel's graph; the second is its form as text."""
 
-_PLATFORM = "tensorflow"
+_LARGEST = 2**63 - 1
+_MOST_REASONS = 20
 
 
 @dataclasses.dataclass(frozen=True)
-class ModelSettings:
-    """One model: where its version folders lie and which of them are served.
+class Listing:
+    """A model's folder at one moment.
 
     Attributes:
-        base_path: folder with one folder `<version>/` per version.
-        num_latest: int, how many of the newest versions are served; 0 for all.
-        specific: the versions that are served, whatever else there is; empty to go by `num_latest`.
-        labels: pairs of a version's label and its number.
+        versions: dict from version to the path of its folder.
+        passed_over: pairs of a path (str) and the reason (str) why nothing is served from it, for what somebody may
+            have meant to be served.
     """
 
-    base_path: Path
-    num_latest: int = 1
-    specific: tuple[int, ...] = ()
-    labels: tuple[tuple[str, int], ...] = ()
+    versions: dict[int, Path]
+    passed_over: tuple[tuple[str, str], ...]
 
-    def choose(self, versions):
-        """Returns the versions to serve, of those that there are, in ascending order."""
-        versions = sorted(versions)
-        if self.specific:
-            return [version for version in versions if version in self.specific]
-        return versions[-self.num_latest :] if self.num_latest else versions
+
+def version_of(name):
+    """The version that a folder's name says: digits alone, zeros in front allowed, within int64; else `None`."""
+    if not (name.isascii() and name.isdigit()):
+        return None
+    version = int(name)
+    return version if version <= _LARGEST else None
 
 
 def list_versions(base_path):
-    """Versions in a model folder.
+    """Returns a dict from version to the path of its folder, ascending; raises OSError for an unreadable folder."""
+    return look(base_path).versions
+
+
+def look(base_path):
+    """Looks into a model's folder once.
+
+    A version is any entry named by a number that is no file, as TensorFlow Serving has it; whether it loads is found
+    out by loading it. Of two names for one number (`1` and `01`), the last in the order of their bytes counts.
 
     Args:
         base_path: path of the folder.
 
     Returns:
-        dict from the version to an identity of its folder that changes when the folder is replaced. Folders whose
-        name is no number (a version still being written has a name of its own) or without a SavedModel are passed over.
-    """
-    versions = {}
-    try:
-        folders = list(Path(base_path).iterdir())
-    except OSError:
-        return versions
-    for folder in folders:
-        if folder.name.isascii() and folder.name.isdigit():
-            try:
-                status = (folder / "saved_model.pb").stat()
-            except OSError:
-                continue
-            versions[int(folder.name)] = (folder.name, status.st_ino, status.st_mtime_ns)
-    return versions
-
-
-def settings_from_proto(config):
-    """Reads a `ModelServerConfig`.
-
-    Args:
-        config: `ModelServerConfig` with a `model_config_list`.
-
-    Returns:
-        dict from model name to `ModelSettings`.
+        `Listing`.
 
     Raises:
-        RequestError: `INVALID_ARGUMENT` for another kind of config, or an entry that cannot be served.
+        OSError: if the folder or one of its entries cannot be read: then nothing is known about its versions.
     """
-    if config.WhichOneof("config") != "model_config_list":
-        raise invalid_argument(
-            "ServerModelConfig type not supported by HandleReloadConfigRequest. "
-            "Only ModelConfigList is currently supported"
-        )
-    models = {}
-    for entry in config.model_config_list.config:
-        if not entry.name or not entry.base_path:
-            raise invalid_argument(
-                f"a model needs a name and a base_path. Received: {entry.name!r}, {entry.base_path!r}"
-            )
-        if entry.model_platform not in ("", _PLATFORM):
-            raise invalid_argument(f"model_platform must be {_PLATFORM!r}. Received: {entry.model_platform!r}")
-        if entry.name in models:
-            raise invalid_argument(f"Illegal to list model {entry.name} multiple times in config list")
-        if not Path(entry.base_path).is_dir():
-            raise invalid_argument(f"Could not find base path {entry.base_path} for servable {entry.name}")
-        models[entry.name] = _read_entry(entry)
-    return models
+    base_path = Path(base_path)
+    versions, passed_over = {}, []
+    with os.scandir(base_path) as entries:
+        entries = sorted(entries, key=lambda entry: entry.name)
+    if any(entry.name in GRAPH_FILES for entry in entries):
+        reason = "it is a version's own folder, for it holds a graph; the base path is the folder above it"
+        passed_over.append((str(base_path), reason))
+    for entry in entries:
+        version = version_of(entry.name)
+        if version is None:
+            reason = _why_no_version(entry, base_path)
+            if reason:
+                passed_over.append((entry.path, reason))
+        elif entry.is_file():
+            passed_over.append((entry.path, "it is a file; a version is a folder"))
+        else:
+            if version in versions:
+                passed_over.append((str(versions[version]), f"{entry.name} is the same version and is taken"))
+            versions[version] = base_path / entry.name
+    if not versions and not passed_over:
+        passed_over.append((str(base_path), "it holds no version: a folder named by a number, such as 1"))
+    return Listing(dict(sorted(versions.items())), tuple(passed_over[:_MOST_REASONS]))
 
 
-def _read_entry(entry):
-    policy = entry.model_version_policy
-    kind = policy.WhichOneof("policy_choice")
-    return ModelSettings(
-        base_path=Path(entry.base_path),
-        num_latest=0 if kind == "all" else max(1, policy.latest.num_versions),
-        specific=tuple(policy.specific.versions) if kind == "specific" else (),
-        labels=tuple(sorted(entry.version_labels.items())),
-    )
+def identity_of(folder):
+    """What changes when a version's folder is replaced or completed.
+
+    Args:
+        folder: path of a SavedModel.
+
+    Returns:
+        A tuple: the folder's path, then name, inode, size and time of each file that a load reads. Warm-up requests and
+        what else lies in `assets.extra` do not count.
+
+    Raises:
+        OSError: if a file is there and cannot be looked at.
+    """
+    folder = Path(folder)
+    files = [folder / name for name in GRAPH_FILES]
+    for part in ("variables", "assets"):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            files.extend(sorted((folder / part).iterdir()))
+    found = [str(folder)]
+    for path in files:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            status = path.stat()
+            found.append((str(path.relative_to(folder)), status.st_ino, status.st_size, status.st_mtime_ns))
+    return tuple(found)
+
+
+def _why_no_version(entry, base_path):
+    """Why an entry that is no version is none, if it looks as if it were meant to be one."""
+    if entry.name.startswith("."):  # written aside, or an editor's
+        return None
+    try:
+        if not entry.is_dir():
+            return None
+        if entry.name.isascii() and entry.name.isdigit():
+            return f"versions end at {_LARGEST}"
+        inside = os.listdir(entry.path)
+        if any(name in GRAPH_FILES for name in inside):
+            return f"its name is no number; a version's folder is named by its number alone, such as {base_path / '1'}"
+        numbers = [name for name in inside if version_of(name) is not None]
+        if any(_holds_graph(os.path.join(entry.path, name)) for name in numbers[-3:]):
+            return f"it holds versions itself; if it is the model, the base path is {entry.path} and not {base_path}"
+    except OSError:  # nothing that is served depends on it
+        return None
+    return None
+
+
+def _holds_graph(folder):
+    return any(os.path.exists(os.path.join(folder, name)) for name in GRAPH_FILES)

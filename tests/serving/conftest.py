@@ -10,6 +10,7 @@ from lts_keras.export import export_saved_model
 from serving.client import Client
 from serving.options import ServerOptions
 from serving.server import Server
+from tests.serving.other_models import write_half_plus_two
 from tests.small_models import small_model
 
 OPTIONS = ServerOptions(host="127.0.0.1", port=0, poll_seconds=0.05, enable_model_warmup=False, grace_seconds=10)
@@ -40,3 +41,9 @@ def server(saved_models, tmp_path_factory):
 def client(server):
     with Client(f"127.0.0.1:{server.port}", timeout=30) as asking:
         yield asking
+
+
+@pytest.fixture(scope="session")
+def half_plus_two(tmp_path_factory):
+    """Folder of a SavedModel of TensorFlow 1: y = x / 2 + 2, with signatures of all kinds. Copy it to change it."""
+    return write_half_plus_two(tmp_path_factory.mktemp("other_models") / "half_plus_two")
