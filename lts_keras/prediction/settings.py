@@ -6,13 +6,16 @@ from pathlib import Path
 
 from lts_keras.prediction.presence import Presence
 
-__all__ = ["ONNX_KEY", "SETTINGS_FILE", "ModelSettings", "write_settings"]
+__all__ = ["ONNX_KEY", "ONNX_WEIGHTS_KEY", "SETTINGS_FILE", "ModelSettings", "write_settings"]
 
 SETTINGS_FILE = Path("assets.extra") / "lts.json"
 """Within a SavedModel: the folder that TensorFlow keeps for files of others."""
 
 ONNX_KEY = "lts"
 """Among the metadata properties of an ONNX file."""
+
+ONNX_WEIGHTS_KEY = "lts_weights"
+"""Beside it: a digest of all weights, the same in both halves of a network."""
 
 
 @dataclasses.dataclass(frozen=True)

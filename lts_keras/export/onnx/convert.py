@@ -1,0 +1,69 @@
+"""The process that makes ONNX files of traced graphs: `python -m lts_keras.export.onnx.convert FOLDER`."""
+
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+
+__all__ = ["convert", "main"]
+
+OPSET = 18
+
+
+def convert(folder):
+    """Writes the ONNX files of a task, see `lts_keras.export.onnx.trace.write_task`.
+
+    Args:
+        folder: path of the folder with the task.
+    """
+    # Else the converter copies the graph before each pass, in order to survive a failing one, which should fail here.
+    os.environ["TF2ONNX_CATCH_ERRORS"] = "FALSE"
+    import tensorflow as tf
+    import tf2onnx
+
+    from lts_keras.export.onnx.graph import Graph
+    from lts_keras.export.onnx.simplify import fold_batch_norms, fold_constants
+
+    # Their warnings are about graphs of TensorFlow 1.
+    for name in ("tensorflow", "tf2onnx"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    folder = Path(folder)
+    task = json.loads((folder / "task.json").read_text(encoding="utf-8"))
+    for part in task["parts"]:
+        definition = tf.compat.v1.GraphDef.FromString((folder / part["graph"]).read_bytes())
+        values = [*part["inputs"], *part["outputs"]]
+        proto, _ = tf2onnx.convert.from_graph_def(
+            definition,
+            input_names=[*(value["tensor"] for value in part["inputs"]), *part["weights"]],
+            output_names=[value["tensor"] for value in part["outputs"]],
+            opset=OPSET,
+            tensors_to_rename={value["tensor"]: value["name"] for value in values},
+        )
+        weights = {
+            name: (task["weights"][number], np.load(folder / f"{number}.npy", mmap_mode="r"))
+            for name, number in part["weights"].items()
+        }
+        graph = Graph(proto.graph, weights)
+        del proto
+        fold_constants(graph)
+        fold_batch_norms(graph)
+        model = graph.to_model(part["inputs"], part["outputs"], task["properties"], OPSET)
+        Path(part["file"]).write_bytes(model.SerializeToString(deterministic=True))
+
+
+def main(arguments=None):
+    """Runs a task; an error is one line on the error stream."""
+    (folder,) = sys.argv[1:] if arguments is None else arguments
+    try:
+        convert(folder)
+    except Exception as error:
+        print(f"{type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
