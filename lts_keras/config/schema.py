@@ -190,7 +190,25 @@ class ExportConfig(Section):
     batch_timeout_micros: NonNegativeInt = 2000
     max_photo_pixels: PositiveInt = MAX_PHOTO_PIXELS
     """Larger photos are refused."""
-    onnx: bool = True
+    onnx: Literal["whole", "halves", "both"] | bool = "whole"
+    """ONNX files beside the SavedModel: the network in one (`true` means the same), in two halves, for several sentences
+    on one photo, or both; each file holds its own weights."""
+    onnx_int8: bool = False
+    """Each of them that reads photos once more with its convolutions in 8 bits, calibrated on prepared photos."""
+    onnx_calibration_photos: PositiveInt = 64
+    max_mean_iou_loss: Share = 0.005
+    """An export of less precision must not answer worse than this below the preset's mean IoU on `evaluate.splits`."""
+
+    @pydantic.field_validator("onnx", mode="before")
+    @classmethod
+    def _onnx_by_name(cls, value):
+        return "whole" if value is True else value
+
+    @pydantic.model_validator(mode="after")
+    def _int8_of_onnx(self):
+        if self.onnx_int8 and not self.onnx:
+            raise ValueError("export.onnx_int8: true needs export.onnx: whole, halves or both. Received: false")
+        return self
 
 
 class Config(Section):
