@@ -190,8 +190,8 @@ class ExportConfig(Section):
     batch_timeout_micros: NonNegativeInt = 2000
     max_photo_pixels: PositiveInt = MAX_PHOTO_PIXELS
     """Larger photos are refused."""
-    onnx: Literal["whole", "halves", "both"] | bool = "whole"
-    """ONNX files beside the SavedModel: the network in one (`true` means the same), in two halves, for several sentences
+    onnx: Literal["whole", "halves", "both", False] = "whole"
+    """ONNX files beside the SavedModel: the network in one (`true` says the same), in two halves, for several sentences
     on one photo, or both; each file holds its own weights."""
     onnx_int8: bool = False
     """Each of them that reads photos once more with its convolutions in 8 bits, calibrated on prepared photos."""
