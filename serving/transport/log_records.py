@@ -32,7 +32,7 @@ def make_record(event, photos, sampling_rate):
     Args:
         event: `RequestEnded` with a request, and a response where there is one.
         photos: bool. Whether photos are kept. If not, an input `NAME` with photos is replaced by `NAME/bytes` (int64,
-            their lengths), `NAME/size` (int32, stored height and width, zeros where they cannot be told) and `NAME/sha256`.
+            lengths), `NAME/size` (int32, stored height and width, zeros where they cannot be told), `NAME/sha256`.
         sampling_rate: float, as it stands in the record.
 
     Returns:

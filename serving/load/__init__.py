@@ -1,0 +1,1 @@
+"""A load test: plan, asking, measuring, report and picture."""
