@@ -1,6 +1,8 @@
 """What a request will cost, from its arrays: rows, bytes and the pixels of photos, whose headers alone are read."""
 
 import dataclasses
+import math
+import re
 import struct
 
 __all__ = ["Cost", "cost_of", "photo_pixels"]
@@ -9,7 +11,11 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8"
 # Frame headers hold the size: SOF0 to SOF15 without DHT (C4), JPG (C8) and DAC (CC).
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_ALONE = frozenset((0x01, *range(0xD0, 0xD8)))  # markers without a length
+_ENDS = frozenset((0xD9, 0xDA))  # of all; of the headers
+# What decoders take for the next marker, garbage and padding skipped; those that stand alone are not looked at.
+_MARKER = re.compile(rb"\xff([\x02-\xcf\xd9-\xfe])")
+_MOST_MARKERS = 2000
+_LARGEST_JPEG = 0xFFFF**2
 _OBJECT_BYTES = 40  # what a Python string takes beside its content
 
 
@@ -65,18 +71,14 @@ def photo_pixels(content):
 
 
 def _jpeg_pixels(content):
-    position, pixels = 2, 0
-    while True:
-        position = content.find(b"\xff", position)
-        if position < 0 or position + 9 > len(content):
-            return pixels
-        marker = content[position + 1]
-        if marker in (0x00, 0xFF) or marker in _ALONE:
-            position += 2 if marker in _ALONE or marker == 0x00 else 1
-            continue
-        if marker in (0xDA, 0xD9):  # the picture itself begins, or all ends
-            return pixels
-        if marker in _FRAMES:
-            height, width = struct.unpack(">HH", content[position + 5 : position + 9])
-            pixels = max(pixels, width * height)
-        position += 2 + max(2, int.from_bytes(content[position + 2 : position + 4], "big"))
+    position = 2
+    for _ in range(_MOST_MARKERS):
+        found = _MARKER.search(content, position)
+        if found is None or found[1][0] in _ENDS:
+            return 0
+        start = found.end()
+        if found[1][0] in _FRAMES:
+            size = content[start + 3 : start + 7]
+            return math.prod(struct.unpack(">HH", size)) if len(size) == 4 else 0
+        position = start + int.from_bytes(content[start : start + 2], "big")
+    return _LARGEST_JPEG  # nobody writes so many headers: who does wants the size not to be found

@@ -1,13 +1,9 @@
 """What is known of models' folders: the last look that succeeded, and what is wrong with them, told once."""
 
-import logging
-
 from serving.core.events import FolderPassedOver, LookFailed
 from serving.core.versions import identity_of, look
 
 __all__ = ["Folders"]
-
-logger = logging.getLogger(__name__)
 
 
 class Folders:
@@ -49,7 +45,6 @@ class Folders:
         self._passed_over = self._passed_over | {name: listing.passed_over}
         for path, reason in listing.passed_over:
             if (path, reason) not in known:
-                logger.warning("%s is not served as %s: %s", path, name, reason)
                 self._events.emit(FolderPassedOver(name, path, reason))
         self._versions[name] = listing.versions
 
@@ -77,5 +72,4 @@ class Folders:
         reason = f"{type(error).__name__}: {error.strerror or error}"
         if self._troubles.get((name, str(path))) != reason:
             self._troubles[name, str(path)] = reason
-            logger.error("%s cannot be looked at: %s; what is served of %s stays", path, reason, name)
             self._events.emit(LookFailed(name, str(path), reason))

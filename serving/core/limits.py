@@ -73,6 +73,22 @@ class Admission:
         """How many rows are inside the graph."""
         return self._rows
 
+    @property
+    def rows_waiting(self):
+        """How many rows wait for their turn."""
+        with self._lock:
+            return sum(turn.rows for turn in self._waiting)
+
+    @property
+    def bytes(self):
+        """How many bytes of requests are in the house."""
+        return self._bytes
+
+    @property
+    def pixels(self):
+        """How many pixels of photos are in the house, as `Cost` counts them."""
+        return self._pixels
+
     @contextlib.contextmanager
     def receiving(self, number_of_bytes):
         """Holds room for a message within the block, from before it is parsed.

@@ -12,34 +12,15 @@ import grpc
 from serving.core.folders import Folders
 from serving.core.held import Held
 from serving.core.loading import load_servable
-from serving.core.settings import ModelSettings
+from serving.core.snapshot import Snapshot
 from serving.core.states import AVAILABLE, END, LOADING, UNLOADING, States, VersionState
+from serving.core.tries import NEVER, Tries
 from serving.core.workers import Workers
-from serving.errors import RequestError, explain, invalid_argument, not_found
+from serving.errors import RequestError
 
 __all__ = ["AVAILABLE", "END", "LOADING", "UNLOADING", "Manager", "VersionState"]
 
 logger = logging.getLogger(__name__)
-
-_NEVER = float("inf")
-
-
-@dataclasses.dataclass(frozen=True)
-class _Snapshot:
-    """What requests read: settings and loaded versions of one moment. Replaced, never changed."""
-
-    settings: dict[str, ModelSettings]
-    held: dict[str, dict[int, Held]]
-
-
-@dataclasses.dataclass
-class _Try:
-    """The loads of a version with one content of its folder."""
-
-    identity: tuple
-    failures: int = 0
-    due: float = 0.0
-    loading: bool = False
 
 
 class Manager:
@@ -60,10 +41,10 @@ class Manager:
     def __init__(self, settings, options, events, load=load_servable):
         self._options = options
         self._load = load
-        self._snapshot = _Snapshot(dict(settings), {})
+        self._snapshot = Snapshot(dict(settings), {})
         self._states = States(events)
         self._folders = Folders(events)
-        self._tries = {}  # (name, version) -> _Try
+        self._tries = Tries(options.max_num_load_retries, options.load_retry_interval_seconds)
         self._changing = threading.RLock()  # guards all of the above against a second writer
         self._reloading = threading.Lock()
         # At the start nothing else needs the processors.
@@ -87,7 +68,7 @@ class Manager:
     def ready(self):
         """Whether there are models, and every one has a version that answers."""
         snapshot = self._snapshot
-        return bool(snapshot.settings) and all(snapshot.held.get(name) for name in snapshot.settings)
+        return bool(snapshot.settings) and all(snapshot.versions(name) for name in snapshot.settings)
 
     @property
     def busy(self):
@@ -96,7 +77,7 @@ class Manager:
 
     def serves(self, name):
         """Whether a version of the model answers."""
-        return bool(self._snapshot.held.get(name))
+        return bool(self._snapshot.versions(name))
 
     def states(self, name):
         """Returns a dict from version to `VersionState` of one model, ascending, empty for an unknown one."""
@@ -117,17 +98,13 @@ class Manager:
                 model or version.
         """
         while True:
-            held = _find(self._snapshot, spec)
+            held = self._snapshot.find(spec)
             if held.acquire():
                 break  # else it has just left, and the next look finds what came for it
         try:
             yield held.servable
         finally:
             held.release()
-
-    def get(self, spec):
-        """The servable that a `ModelSpec` asks for; it may be closed at any time: `lease` is for requests."""
-        return _find(self._snapshot, spec).servable
 
     def reload(self, settings):
         """Takes other settings, as `HandleReloadConfigRequest` does, and brings the versions in line with them.
@@ -142,7 +119,7 @@ class Manager:
         with self._reloading:
             with self._changing:
                 before = self._snapshot
-                self._check_labels(before, settings)
+                before.check_labels(settings, self._options.allow_version_labels_for_unavailable_models)
                 for name in set(before.settings) | set(settings):
                     old, new = before.settings.get(name), settings.get(name)
                     if old is None or new is None or old.base_path != new.base_path:
@@ -184,13 +161,11 @@ class Manager:
         """Ends the polling and frees all models; those that still answer, once they have."""
         self.stop()
         with self._changing:
-            before, self._snapshot = self._snapshot, _Snapshot({}, {})
-        for versions in before.held.values():
-            for held in versions.values():
-                held.retire()
+            self._snapshot = dataclasses.replace(self._snapshot, settings={})
+            self._arrange_all()
 
     def _poll(self):
-        seconds = self._options.poll_seconds if self._options.poll_seconds > 0 else _NEVER
+        seconds = self._options.poll_seconds if self._options.poll_seconds > 0 else NEVER
         look = time.monotonic() + seconds if self._started else 0.0
         while not self._stopping.is_set():
             now = time.monotonic()
@@ -203,7 +178,7 @@ class Manager:
             except Exception:  # a year of polling must outlive one bad look
                 logger.exception("Looking for new versions failed; the next look follows")
             pause = min(look, self._next_try()) - time.monotonic()
-            self._wake.wait(None if pause == _NEVER else max(0.01, pause))
+            self._wake.wait(None if pause == NEVER else max(0.01, pause))
             self._wake.clear()
 
     def _look(self):
@@ -222,105 +197,72 @@ class Manager:
 
     def _arrange(self, name):
         """Loads what is missing of one model, and drops what is too much."""
-        snapshot = self._snapshot
-        settings, held = snapshot.settings.get(name), snapshot.held.get(name, {})
-        if settings is None:
-            for version in sorted(held):
-                self._drop(name, version)
-            return
-        found = self._folders.versions(name)
+        settings = self._snapshot.settings.get(name)
+        found = self._folders.versions(name) if settings else {}
         if found is None:  # no look has succeeded yet
             return
-        for version in [version for model, version in self._tries if model == name and version not in found]:
-            if not self._tries[name, version].loading:
-                del self._tries[name, version]
-        failed = [version for version in found if version not in held and self._has_failed(name, version)]
-        wanted = settings.choose(found, failed)
+        failed, loaded, wanted = self._tries.failed(name), self._snapshot.versions(name), []
+        if settings is not None:
+            wanted = settings.choose(found, failed.difference(loaded))
+        for version in failed.difference(wanted):
+            state = self._tries.state(name, version, version in loaded, wanted=False)
+            self._states.set(name, version, state)
+        self._tries.keep(name, found)
         for version in wanted:
-            self._load_if_due(name, version, found[version], held.get(version))
-        # Whatever has been looked at, a model is never left without a version because of what is in its folder.
-        kept = held.keys() & set(wanted) or {max(held, default=0)}
-        for version in sorted(held.keys() - kept):
+            self._load_if_due(name, version, found[version])
+        kept = loaded.keys() & set(wanted)
+        if settings is not None and loaded and not kept:
+            kept = {max(loaded)}  # what was served is served until there is something else
+        for version in sorted(loaded.keys() - kept):
             self._drop(name, version)
 
-    def _has_failed(self, name, version):
-        attempt = self._tries.get((name, version))
-        return attempt is not None and attempt.failures > 0
-
-    def _load_if_due(self, name, version, folder, held):
+    def _load_if_due(self, name, version, folder):
+        held = self._snapshot.versions(name).get(version)
         identity = self._folders.identity(name, folder, held is not None)
         if identity is None:  # it cannot be looked at now, and what is loaded stays
             return
-        attempt = self._tries.get((name, version))
-        if attempt is not None and attempt.loading:
-            return
         if held is not None and held.identity == identity:
-            if self._tries.pop((name, version), None):  # what had been put in its place is gone again
+            if self._tries.forget(name, version):  # what had been put in its place is gone again
                 self._states.set(name, version, VersionState(AVAILABLE))
             return
-        if attempt is None or attempt.identity != identity:
-            attempt = self._tries[name, version] = _Try(identity)
-        elif time.monotonic() < attempt.due:
-            return
-        attempt.loading = True
-        if held is None:
-            self._states.set(name, version, VersionState(LOADING))
-        logger.info("Loading %s version %d", name, version)
-        self._workers.submit(lambda: self._load_version(name, version, folder, attempt))
+        attempt = self._tries.begin(name, version, identity)
+        if attempt is not None:
+            if held is None:
+                self._states.set(name, version, VersionState(LOADING))
+            self._workers.submit(lambda: self._load_version(name, version, folder, attempt))
 
     def _load_version(self, name, version, folder, attempt):
         started = time.monotonic()
-        servable = error = None
+        servable = None
         try:
             servable = self._load(folder, name, version, self._options)
-        except Exception as caught:
-            error = caught
+        except Exception as error:
+            self._tries.note_failure(attempt, error)
         with self._changing:
             attempt.loading = False
-            current = self._tries.get((name, version)) is attempt and name in self._snapshot.settings
-            if error is not None:
-                self._note_failure(name, version, attempt, error)
-            elif current:
-                self._serve(servable, attempt.identity, time.monotonic() - started)
-            else:
-                servable.close()
+            loaded = self._snapshot.versions(name)
+            if name not in self._snapshot.settings:  # its model was taken away meanwhile
+                if servable is not None:
+                    servable.close()
+                self._tries.keep(name, ())
                 self._states.set(name, version, VersionState(END))
+            elif servable is None:
+                self._states.set(name, version, self._tries.state(name, version, version in loaded))
+            else:
+                held = Held(servable, attempt.identity, lambda: self._note_closed(name, version))
+                self._snapshot = self._snapshot.with_versions(name, loaded | {version: held})
+                self._tries.forget(name, version)
+                self._states.set(name, version, VersionState(AVAILABLE), time.monotonic() - started)
+                if version in loaded:
+                    loaded[version].retire()
             self._arrange(name)
         self._wake.set()
 
-    def _serve(self, servable, identity, seconds):
-        name, version = servable.name, servable.version
-        held = Held(servable, identity, lambda: self._note_closed(name, version))
-        before = self._snapshot.held.get(name, {})
-        self._publish(name, before | {version: held})
-        self._tries.pop((name, version), None)
-        self._states.set(name, version, VersionState(AVAILABLE), seconds)
-        logger.info("Serving %s version %d", name, version)
-        if version in before:
-            before[version].retire()
-
-    def _note_failure(self, name, version, attempt, error):
-        code, message = explain(error)
-        attempt.failures += 1
-        left = self._options.max_num_load_retries + 1 - attempt.failures
-        pause = self._options.load_retry_interval_seconds
-        again = left > 0
-        attempt.due = time.monotonic() + max(0.0, pause) if again else _NEVER
-        logger.error("Loading %s version %d failed: %s", name, version, message)
-        if again:
-            message += f"; it is tried again in {max(0.0, pause):g} s, {left} more times, and when its files change"
-        state = END
-        if version in self._snapshot.held.get(name, {}):
-            state, message = AVAILABLE, f"its files were replaced, and what was loaded before still answers: {message}"
-        self._states.set(name, version, VersionState(state, code.value[0], message))
-
     def _drop(self, name, version):
         self._states.set(name, version, VersionState(UNLOADING))
-        versions = dict(self._snapshot.held[name])
+        versions = dict(self._snapshot.versions(name))
         held = versions.pop(version)
-        self._publish(name, versions)
-        self._tries.pop((name, version), None)
-        logger.info("Dropping %s version %d", name, version)
+        self._snapshot = self._snapshot.with_versions(name, versions)
         held.retire()
 
     def _note_closed(self, name, version):
@@ -329,53 +271,12 @@ class Manager:
             if state is not None and state.state == UNLOADING:  # else it has been loaded again
                 self._states.set(name, version, VersionState(END))
 
-    def _publish(self, name, versions):
-        held = self._snapshot.held | {name: versions}
-        held = {model: loaded for model, loaded in held.items() if loaded}
-        self._snapshot = dataclasses.replace(self._snapshot, held=held)
-
     def _next_try(self):
         with self._changing:
-            return min((one.due for one in self._tries.values() if one.failures and not one.loading), default=_NEVER)
-
-    def _check_labels(self, snapshot, settings):
-        """Refuses labels as TensorFlow Serving does: before anything is loaded for them."""
-        for name, model in settings.items():
-            old = dict(snapshot.settings[name].labels) if name in snapshot.settings else {}
-            for label, version in model.labels:
-                if old.get(label) == version or version in snapshot.held.get(name, {}):
-                    continue
-                if label in old or not self._options.allow_version_labels_for_unavailable_models:
-                    message = (
-                        f"Request to assign label to version {version} of model {name}, which is not currently "
-                        "available for inference"
-                    )
-                    raise RequestError(grpc.StatusCode.FAILED_PRECONDITION, message)
+            return min((self._tries.next_due(name) for name in self._snapshot.settings), default=NEVER)
 
     def _why_missing(self, name):
         for version, state in sorted(self.states(name).items(), reverse=True):
             return f"name: {name} version: {version} due to error: {state.error_message}"
         reasons = [f"{path}: {reason}" for path, reason in self.passed_over(name)]
         return f"name: {name} due to error: {reasons[0] if reasons else 'it has no version'}"
-
-
-def _find(snapshot, spec):
-    """The `Held` that a `ModelSpec` asks for."""
-    if not spec.name:
-        raise invalid_argument("ModelSpec has no name specified.")
-    versions = snapshot.held.get(spec.name, {})
-    choice = spec.WhichOneof("version_choice")
-    if choice is None:
-        if not versions:
-            raise not_found(f"Servable not found for request: Latest({spec.name})")
-        return versions[max(versions)]
-    if choice == "version_label":
-        labels = dict(snapshot.settings[spec.name].labels) if spec.name in snapshot.settings else {}
-        if spec.version_label not in labels:
-            raise invalid_argument(f"Unrecognized servable version label: {spec.version_label}")
-        version = labels[spec.version_label]
-    else:
-        version = spec.version.value
-    if version not in versions:
-        raise not_found(f"Servable not found for request: Specific({spec.name}, {version})")
-    return versions[version]

@@ -27,7 +27,8 @@ class TensorSpec:
     Attributes:
         name: str, the tensor's name in the graph; empty for one that is no plain tensor.
         dtype: int, `tensorflow.DataType`.
-        shape: tuple of int and `None`; `None` if even the rank is unknown. The graph may take other shapes too.
+        shape: tuple of int and `None`; `None` if any rank will do: an input in the middle of a graph, as TensorFlow 1
+            has them, takes what the operators behind it take, whatever shape the model's file declares.
     """
 
     name: str
@@ -82,7 +83,7 @@ class Servable:
             for key, definition in self._session.signature_defs.items()
             if not key.startswith("__")  # the model's own start-up
         }
-        self.signatures = {key: _read_signature(key, definition) for key, definition in self.signature_defs.items()}
+        self.signatures = {key: self._read_signature(key, one) for key, one in self.signature_defs.items()}
         self.mlmd_uuid = None
         with contextlib.suppress(OSError, UnicodeDecodeError):
             self.mlmd_uuid = (self.folder / _MLMD_FILE).read_text(encoding="utf-8").strip() or None
@@ -131,14 +132,13 @@ class Servable:
         """Frees the model's memory and threads. The manager calls it once no request runs in it."""
         self._session.close()
 
-
-def _read_signature(key, definition):
-    return Signature(
-        key,
-        definition.method_name,
-        {name: _read_spec(info) for name, info in definition.inputs.items()},
-        {name: _read_spec(info) for name, info in definition.outputs.items()},
-    )
+    def _read_signature(self, key, definition):
+        inputs = {name: _read_spec(info) for name, info in definition.inputs.items()}
+        for name, spec in inputs.items():
+            if spec.name and self._session.takes_any_shape(spec.name):
+                inputs[name] = dataclasses.replace(spec, shape=None)
+        outputs = {name: _read_spec(info) for name, info in definition.outputs.items()}
+        return Signature(key, definition.method_name, inputs, outputs)
 
 
 def _read_spec(info):

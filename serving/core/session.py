@@ -103,6 +103,10 @@ class ModelSession:
         finally:
             pywrap_tf_session.TF_DeleteBuffer(buffer)
 
+    def takes_any_shape(self, name):
+        """Whether a fed tensor is no argument of the graph, so that the shape it was saved with is only an example."""
+        return not self._graph.get_tensor_by_name(name).op.type.startswith("Placeholder")
+
     def close(self):
         """Frees variables, queues and threads of the model. Nothing may run in it then."""
         session, self._session = self._session, None
