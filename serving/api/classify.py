@@ -41,7 +41,7 @@ def classify(context, request, call):
             (results,) = run_admitted(context, servable, [(name, outputs)], inputs, call, report)
             response = report.response = ClassificationResponse()
             fill_spec(response.model_spec, servable, spec.name, spec.signature_name)
-            fill_classifications(response.result, results, report.rows)
+            fill_classifications(response.result, results, len(inputs[INPUTS]))
             return response
 
 

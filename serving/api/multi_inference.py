@@ -34,15 +34,16 @@ def multi_inference(context, request, call):
         with leased(context, spec, report) as servable:
             runs = _plan(request.tasks, servable, context.options.signature_method_name_check)
             inputs = {INPUTS: read_examples(request.input)}
+            rows = len(inputs[INPUTS])
             results = run_admitted(context, servable, runs, inputs, call, report)
             response = report.response = MultiInferenceResponse()
             for task, outputs in zip(request.tasks, results, strict=True):
                 result = response.results.add()
                 fill_spec(result.model_spec, servable, task.model_spec.name, task.model_spec.signature_name)
                 if task.method_name == CLASSIFY:
-                    fill_classifications(result.classification_result, outputs, report.rows)
+                    fill_classifications(result.classification_result, outputs, rows)
                 else:
-                    fill_regressions(result.regression_result, outputs, report.rows)
+                    fill_regressions(result.regression_result, outputs, rows)
             return response
 
 

@@ -43,7 +43,7 @@ def regress(context, request, call):
             (results,) = run_admitted(context, servable, [(name, outputs)], inputs, call, report)
             response = report.response = RegressionResponse()
             fill_spec(response.model_spec, servable, spec.name, spec.signature_name)
-            fill_regressions(response.result, results, report.rows)
+            fill_regressions(response.result, results, len(inputs[INPUTS]))
             return response
 
 

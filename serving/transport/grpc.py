@@ -18,6 +18,7 @@ from serving.api.reporting import reporting
 from serving.api.status import get_model_status
 from serving.core.call import Call
 from serving.errors import explain, invalid_argument, resource_exhausted
+from serving.wire.amounts import parsed_bytes
 from serving.wire.protos import method_types
 from serving.wire.tensors import LARGEST_MESSAGE_BYTES
 
@@ -93,20 +94,27 @@ class _Handler:
         rpc.abort(code, _shorten(message))
 
     def _respond(self, content, call):
-        with reporting(self._context, call, self._name), self._context.admission.receiving(len(content)):
-            try:
-                request = self._request_type.FromString(content)
-            except DecodeError:
-                name = self._request_type.DESCRIPTOR.full_name
-                raise invalid_argument(f"the {len(content)} bytes of the request are no {name}") from None
-            response = self._answer(self._context, request, call)
-            try:
-                content = response.SerializeToString()
-            except EncodeError:
-                content = None
-            if content is None or len(content) > LARGEST_MESSAGE_BYTES:
-                raise resource_exhausted(f"the answer is larger than {LARGEST_MESSAGE_BYTES} bytes")
-            return content
+        with reporting(self._context, call, self._name):
+            with self._context.admission.receiving(parsed_bytes(content, self._request_type)):
+                request = self._parse(content)
+                return _serialize(self._answer(self._context, request, call))
+
+    def _parse(self, content):
+        try:
+            return self._request_type.FromString(content)
+        except DecodeError:
+            name = self._request_type.DESCRIPTOR.full_name
+            raise invalid_argument(f"the {len(content)} bytes of the request are no {name}") from None
+
+
+def _serialize(response):
+    try:
+        content = response.SerializeToString()
+    except EncodeError:  # beyond 2 GiB
+        content = None
+    if content is None or len(content) > LARGEST_MESSAGE_BYTES:
+        raise resource_exhausted(f"the answer is larger than {LARGEST_MESSAGE_BYTES} bytes")
+    return content
 
 
 def _make_call(rpc):
