@@ -1,9 +1,9 @@
 """`Classify`: examples in, classes and scores out."""
 
-from serving.wire.examples import read_examples
 from serving.api.reporting import reporting
 from serving.api.running import fill_spec, leased, run_admitted, signature_name_of
 from serving.errors import invalid_argument
+from serving.wire.examples import read_examples
 from serving.wire.protos import ClassificationResponse
 
 __all__ = ["CLASSIFY", "INPUTS", "check_classification", "classify", "fill_classifications"]

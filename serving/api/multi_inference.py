@@ -3,11 +3,11 @@
 import grpc
 
 from serving.api.classify import CLASSIFY, INPUTS, check_classification, fill_classifications
-from serving.wire.examples import read_examples
 from serving.api.regress import REGRESS, check_regression, fill_regressions
 from serving.api.reporting import reporting
 from serving.api.running import fill_spec, leased, run_admitted, signature_name_of
 from serving.errors import RequestError, invalid_argument
+from serving.wire.examples import read_examples
 from serving.wire.protos import ModelSpec, MultiInferenceResponse
 
 __all__ = ["multi_inference"]

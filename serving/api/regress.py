@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from serving.wire.examples import read_examples
 from serving.api.reporting import reporting
 from serving.api.running import fill_spec, leased, run_admitted, signature_name_of
 from serving.errors import invalid_argument
+from serving.wire.examples import read_examples
 from serving.wire.protos import RegressionResponse
 
 __all__ = ["REGRESS", "check_regression", "fill_regressions", "regress"]
