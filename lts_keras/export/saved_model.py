@@ -6,6 +6,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from lts_keras.export import ExportError
+from lts_keras.export.graph_file import finish_graph_file
 from lts_keras.export.served_model import ServedModel
 from lts_keras.export.warm_up import write_warm_up
 from lts_keras.prediction.network import float32_twin
@@ -36,7 +37,9 @@ def export_saved_model(model, tokenizer, folder, export_config):
     served = ServedModel(float32_twin(model), tokenizer, export_config)
     # Debug information would be half of the file and names the places of the sources on this machine.
     options = tf.saved_model.SaveOptions(save_debug_info=False, experimental_debug_stripper=False)
-    tf.saved_model.save(served, str(folder), signatures=served.signatures(), options=options)
+    signatures, shapes = served.signatures()
+    tf.saved_model.save(served, str(folder), signatures=signatures, options=options)
+    finish_graph_file(folder, shapes)
     check_operators(folder)
     write_warm_up(folder, model.image_size, model.max_tokens, export_config.batch_sizes)
     write_settings(folder, ModelSettings.of_model(model))

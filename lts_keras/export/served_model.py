@@ -2,19 +2,21 @@
 
 import tensorflow as tf
 
-from lts_keras.prediction.network import half_functions, network_function, segment_many
-from lts_keras.prediction.photos import ANSWER, answer, prepare_photo
+from lts_keras.export.batch_queue import BatchQueue
+from lts_keras.export.row_checks import check_rows, finite, in_range
+from lts_keras.prediction.network import in_parts, row_functions
+from lts_keras.prediction.photos import DESCRIPTION, describe, mask_png, prepare_photo
 
 __all__ = ["ServedModel"]
 
-# A request may bring this many rows; the network still runs on at most the largest allowed batch at a time.
-MOST_ROWS = 1024
 _PARALLEL_PHOTOS = 4  # each may take several hundred megabytes while it is decoded or written
-_QUEUED_BATCHES = 256
 
 
 class ServedModel(tf.Module):
-    """The three signatures of an LTS model, all preprocessing and postprocessing in the graph.
+    """The signatures of an LTS model, all preprocessing and postprocessing in the graph.
+
+    The network runs in its two halves, each behind a queue that all signatures share: a photo's K sentences encode it
+    once, and rows of any signature meet in one batch.
 
     The weights stay variables: frozen into constants the network is about a tenth faster, but loading takes ten
     times as long and every hot swap holds a second copy in the graph.
@@ -28,62 +30,90 @@ class ServedModel(tf.Module):
     def __init__(self, model, tokenizer, export_config):
         super().__init__(name="served_model")
         self.tokenizer = tokenizer
-        # The variables and not the model: a Keras model would bring its own functions into the SavedModel.
-        self.weights = [variable.value for variable in model.variables]
-        self._network = network_function(model)
-        self._halves = half_functions(model)
-        self._image_size = model.image_size
+        self._image_size, self._max_tokens = model.image_size, model.max_tokens
+        self._vocabulary_size = model.vocabulary_size
         self._image_resize = getattr(model, "image_resize", "letterbox")
-        self._max_tokens = model.max_tokens
-        self._threshold = model.threshold
-        self._presence = model.presence
-        self._options = export_config
-        self._batched = None
+        self._threshold, self._presence = model.threshold, model.presence
+        self._step, self._max_pixels = export_config.batch_sizes[-1], export_config.max_photo_pixels
         self._prepare_one = _prepare_function(model.image_size, export_config.max_photo_pixels, self._image_resize)
+        self._encode, self._segment, self._features = _queues(model, export_config)
+        # The variables and not the model: a Keras model would bring its own functions into the SavedModel.
+        self.weights = list({id(one): one for one in self._encode.variables + self._segment.variables}.values())
 
     def signatures(self):
-        """Concrete functions by signature name, for `tf.saved_model.save`."""
-        strings, size = tf.TensorSpec((None,), tf.string), self._image_size
-        return {
-            "serving_default": tf.function(self.segment_photos, autograph=False).get_concrete_function(
-                image_bytes=_named(strings, "image_bytes"), expression=_named(strings, "expression")
-            ),
-            "segment_expressions": tf.function(self.segment_expressions, autograph=False).get_concrete_function(
-                image_bytes=tf.TensorSpec((1,), tf.string, "image_bytes"), expression=_named(strings, "expression")
-            ),
-            "segment_tensors": tf.function(self.segment_tensors, autograph=False).get_concrete_function(
-                image=tf.TensorSpec((None, size, size, 3), tf.float32, "image"),
-                token_ids=tf.TensorSpec((None, self._max_tokens), tf.int32, "token_ids"),
-            ),
+        """What is served.
+
+        Returns:
+            `(functions, shapes)`: concrete functions by signature name, for `tf.saved_model.save`, and the shapes that
+            their inputs are declared to have. TensorFlow Serving holds nobody to these, and TensorFlow would optimize
+            a check away that it thinks it knows the result of: so the functions know no shapes until they looked.
+        """
+        size = self._image_size
+        photos, photo = (tf.TensorSpec((rows,), tf.string, "image_bytes") for rows in (None, 1))
+        expressions = tf.TensorSpec((None,), tf.string, "expression")
+        image = tf.TensorSpec((None, size, size, 3), tf.float32, "image")
+        token_ids = tf.TensorSpec((None, self._max_tokens), tf.int32, "token_ids")
+        encoded = [tf.TensorSpec((1, 2), tf.int32, "size")]
+        encoded += [tf.TensorSpec((1, *spec.shape[1:]), tf.float32, name) for name, spec in self._features.items()]
+        inputs = {
+            "serving_default": (self.segment_photos, [photos, expressions]),
+            "segment_expressions": (self.segment_expressions, [photo, expressions]),
+            "segment_tensors": (self.segment_tensors, [image, token_ids]),
+            "encode_photo": (self.encode_photo, [photos]),
+            "segment_encoded": (self.segment_encoded, [expressions, *encoded]),
         }
+        functions = {
+            name: tf.function(function, autograph=False).get_concrete_function(
+                **{spec.name: tf.TensorSpec(None, spec.dtype, spec.name) for spec in specs}
+            )
+            for name, (function, specs) in inputs.items()
+        }
+        return functions, {name: {spec.name: spec.shape for spec in specs} for name, (_, specs) in inputs.items()}
 
     def segment_photos(self, image_bytes, expression):
-        """One expression per photo: strings `(B,)` and `(B,)` to a dict of `ANSWER`, each with B rows."""
-        checks = [_check_count("image_bytes", image_bytes), _check_same(image_bytes, expression)]
-        with tf.control_dependencies(checks):
-            image_bytes, expression = tf.identity(image_bytes), tf.identity(expression)
-        images, sizes = self._prepare(image_bytes)
-        mask, prior = self._batch(images, self.tokenizer(expression))
-        return self._answer(mask, prior, sizes)
+        """One expression per photo: strings `(B,)` and `(B,)` to masks and the `DESCRIPTION`, B rows."""
+        checked = check_rows({"image_bytes": (image_bytes, ()), "expression": (expression, ())})
+        images, sizes = self._prepare(checked["image_bytes"])
+        return self._answer(*self._segment_images(images, self.tokenizer(checked["expression"])), sizes)
 
     def segment_expressions(self, image_bytes, expression):
-        """K expressions on one photo, which is encoded once: strings `(1,)` and `(K,)` to a dict of `ANSWER`."""
-        # The declared shape is the caller's promise: a check of the shape would be optimized away, so rows are counted.
-        count = tf.shape(tf.where(tf.strings.length(image_bytes) >= 0))[0]
-        one = tf.debugging.Assert(tf.equal(count, 1), ["image_bytes must hold one photo. Received:", count])
-        with tf.control_dependencies([one, _check_count("expression", expression)]):
-            image_bytes, expression = tf.identity(image_bytes), tf.identity(expression)
-        images, sizes = self._prepare(image_bytes)
-        mask, prior = segment_many(*self._halves, images, self.tokenizer(expression), self._options.batch_sizes[-1])
-        return self._answer(mask, prior, tf.repeat(sizes, tf.size(expression), axis=0))
+        """K expressions on one photo, which is encoded once: strings `(1,)` and `(K,)` to the same, K rows."""
+        inputs = {"image_bytes": (image_bytes, ()), "expression": (expression, ())}
+        checked = check_rows(inputs, one=("image_bytes",))
+        images, sizes = self._prepare(checked["image_bytes"])
+        return self._segment_sentences(self._encode(images), checked["expression"], sizes)
 
     def segment_tensors(self, image, token_ids):
         """The network alone: float32 `(B, S, S, 3)` and int32 `(B, T)` to probabilities `mask` and `prior`."""
-        checks = [_check_count("image", image), _check_same(image, token_ids)]
-        with tf.control_dependencies(checks):
-            image, token_ids = tf.identity(image), tf.identity(token_ids)
-        mask, prior = self._batch(image, token_ids)
+        size = self._image_size
+        checked = check_rows(
+            {"image": (image, (size, size, 3)), "token_ids": (token_ids, (self._max_tokens,))},
+            finite("image"),
+            in_range("token_ids", self._vocabulary_size),
+        )
+        mask, prior = self._segment_images(checked["image"], checked["token_ids"])
         return {"mask": mask, "prior": prior}
+
+    def encode_photo(self, image_bytes):
+        """The first half: strings `(B,)` to the features of each photo, for `segment_encoded`, and its `size`."""
+        # No more than a batch: a thousand little photos would be answered with 20 GB.
+        checked = check_rows({"image_bytes": (image_bytes, ())}, most=self._step)
+        images, sizes = self._prepare(checked["image_bytes"])
+        features = zip(self._features, self._encode(images), strict=True)
+        return {name: tf.cast(value, tf.float32) for name, value in features} | {"size": sizes}
+
+    def segment_encoded(self, expression, size, **features):
+        """The second half: strings `(K,)`, and what `encode_photo` gave of one photo, to a dict of K rows."""
+        inputs = {"expression": (expression, ()), "size": (size, (2,))}
+        inputs |= {name: (value, tuple(self._features[name].shape[1:])) for name, value in features.items()}
+        checked = check_rows(inputs, finite(*features), self._has_pixels, one=("size", *features))
+        rows = [tf.cast(checked[name], spec.dtype) for name, spec in self._features.items()]
+        return self._segment_sentences(rows, checked["expression"], checked["size"])
+
+    def _has_pixels(self, tensors):
+        size, most = tensors["size"], self._max_pixels
+        fits = tf.reduce_all(size > 0) & (tf.reduce_prod(tf.cast(size, tf.int64)) <= most)
+        yield fits, [f"size must be height and width of a photo of 1 to {most} pixels. Received:", size]
 
     def _prepare(self, image_bytes):
         size = self._image_size
@@ -94,45 +124,68 @@ class ServedModel(tf.Module):
             parallel_iterations=_PARALLEL_PHOTOS,
         )
 
+    def _segment_images(self, images, token_ids):
+        def run(rows):
+            return self._segment(*self._encode(images[rows]), token_ids[rows])
+
+        # No more rows than a batch: the features of a thousand photos would take 20 GB.
+        return in_parts(run, tf.shape(token_ids)[0], self._step, self._image_size)
+
+    def _segment_sentences(self, features, expressions, size):
+        token_ids, step = self.tokenizer(expressions), self._step
+
+        def run(rows):
+            part = token_ids[rows]
+            photo = tf.zeros(tf.shape(part)[:1], tf.int32)
+            return self._segment(*(tf.gather(value, photo) for value in features), part)
+
+        mask, prior = in_parts(run, tf.shape(token_ids)[0], step, self._image_size)
+        return self._answer(mask, prior, tf.repeat(size, tf.size(expressions), axis=0))
+
     def _answer(self, mask, prior, sizes):
-        return tf.map_fn(
-            lambda row: answer(*row, self._image_size, self._threshold, self._image_resize, self._presence),
+        how = (self._image_size, self._threshold, self._image_resize, self._presence)
+        found = tf.map_fn(
+            lambda row: describe(*row, *how),
             (mask, prior, sizes),
-            fn_output_signature=ANSWER,
+            fn_output_signature=DESCRIPTION,
             parallel_iterations=_PARALLEL_PHOTOS,
         )
-
-    def _batch(self, image, token_ids):
-        """The network, with the rows of concurrent requests put into one batch.
-
-        What `tf.nondifferentiable_batch_function` does, but traced once and with one queue for all signatures.
-        """
-        if self._batched is None:
-            self._batched = tf.function(self._network, autograph=False).get_concrete_function(
-                tf.TensorSpec((None, *image.shape[1:]), image.dtype, "image"),
-                tf.TensorSpec((None, *token_ids.shape[1:]), token_ids.dtype, "token_ids"),
-            )
-        sizes = list(self._options.batch_sizes)
-        outputs = tf.raw_ops.BatchFunction(
-            in_tensors=[image, token_ids],
-            captured_tensors=self._batched.captured_inputs,
-            f=self._batched,
-            num_batch_threads=1,
-            max_batch_size=MOST_ROWS,
-            allowed_batch_sizes=sizes,
-            batch_timeout_micros=self._options.batch_timeout_micros,
-            max_enqueued_batches=_QUEUED_BATCHES,
-            enable_large_batch_splitting=True,
-            shared_name="lts_network",
-            Tout=[output.dtype for output in self._batched.outputs],
+        # A loop of its own, so that it does not run where nobody asks for masks.
+        pngs = tf.map_fn(
+            lambda row: mask_png(*row, *how),
+            (mask, found["presence"], sizes),
+            fn_output_signature=tf.TensorSpec((), tf.string),
+            parallel_iterations=_PARALLEL_PHOTOS,
         )
-        for output, inner in zip(outputs, self._batched.outputs, strict=True):
-            output.set_shape((None, *inner.shape[1:]))
-        return outputs
+        return {"mask_png_bytes": pngs, **found}
+
+
+def _queues(model, options):
+    """The queues of both halves, and the features between them: a dict from names to `tf.TensorSpec`."""
+    encode, segment = row_functions(model)
+    size, names, found = model.image_size, [], {}
+
+    def encode_rows(image):
+        features = encode(image)
+        names[:] = sorted(features)
+        return [features[name] for name in names]
+
+    def segment_rows(*rows):
+        *features, token_ids = rows
+        return segment(dict(zip(names, features, strict=True)), token_ids)
+
+    image = tf.TensorSpec((None, size, size, 3), tf.float32, "image")
+    first = BatchQueue(encode_rows, [image], "lts_encode", options.batch_sizes, options.batch_timeout_micros)
+    for number, output in enumerate(first.function.outputs):
+        found[f"feature_{number}"] = tf.TensorSpec((None, *output.shape[1:]), output.dtype, f"feature_{number}")
+    token_ids = tf.TensorSpec((None, model.max_tokens), tf.int32, "token_ids")
+    # What was encoded together arrives together: the second half waits for nobody.
+    second = BatchQueue(segment_rows, [*found.values(), token_ids], "lts_segment", options.batch_sizes, 0)
+    return first, second, found
 
 
 def _prepare_function(image_size, max_pixels, resize):
-    """`prepare_photo` as one function that both signatures of photos call: written out twice, it takes 100 kB more."""
+    """`prepare_photo` as one function that all signatures of photos call: written out twice, it takes 100 kB more."""
     traced = tf.function(
         lambda image_bytes: prepare_photo(image_bytes, image_size, max_pixels, resize),
         autograph=False,
@@ -140,20 +193,3 @@ def _prepare_function(image_size, max_pixels, resize):
     )
     # As an attribute of a module, a traced function would be saved for itself as well.
     return lambda image_bytes: traced(image_bytes)
-
-
-def _named(spec, name):
-    return tf.TensorSpec(spec.shape, spec.dtype, name)
-
-
-def _check_count(name, rows):
-    count = tf.shape(rows)[0]
-    message = [f"{name} must hold 1 to {MOST_ROWS} rows. Received:", count]
-    return tf.debugging.Assert((count > 0) & (count <= MOST_ROWS), message)
-
-
-def _check_same(first, second):
-    counts = tf.stack([tf.shape(first)[0], tf.shape(second)[0]])
-    return tf.debugging.Assert(
-        tf.equal(counts[0], counts[1]), ["the inputs must have equally many rows. Received:", counts]
-    )

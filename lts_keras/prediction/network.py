@@ -4,7 +4,15 @@ import tensorflow as tf
 
 from lts_keras.utils.policies import replace_policy
 
-__all__ = ["float32_copy", "float32_twin", "half_functions", "network_function", "segment_many"]
+__all__ = [
+    "float32_copy",
+    "float32_twin",
+    "half_functions",
+    "in_parts",
+    "network_function",
+    "row_functions",
+    "segment_many",
+]
 
 
 def float32_twin(model):
@@ -59,6 +67,18 @@ def half_functions(model):
     return encode, segment
 
 
+def row_functions(model):
+    """The network in halves, row by row: `image -> features`, `(features, token_ids) -> [mask, prior]`."""
+
+    def encode(image):
+        return model.encode_image(image, training=False)
+
+    def segment(features, token_ids):
+        return _probabilities(model.segment(features, token_ids, training=False))
+
+    return encode, segment
+
+
 def _probabilities(logits):
     return [tf.sigmoid(logits["mask"]), tf.sigmoid(logits["prior"])]
 
@@ -76,15 +96,29 @@ def segment_many(encode, segment, image, token_ids, step):
         `(mask, prior)`: float32 probabilities `(K, S / 4, S / 4, 1)` and `(K, S / 8, S / 8, 1)`.
     """
     features = encode(image)
-    chunks = (tf.shape(token_ids)[0] + step - 1) // step
-    size = image.shape[1]
-    shapes = [(None, size // stride, size // stride, 1) for stride in (4, 8)]
-    arrays = [tf.TensorArray(tf.float32, chunks, infer_shape=False, element_shape=shape) for shape in shapes]
+    return in_parts(lambda rows: segment(features, token_ids[rows]), tf.shape(token_ids)[0], step, image.shape[1])
 
-    def run(index, masks, priors):
-        mask, prior = segment(features, token_ids[index * step : (index + 1) * step])
+
+def in_parts(run, count, step, image_size):
+    """Runs the network on some rows at a time, one part after the other, which bounds the memory.
+
+    Args:
+        run: function of a slice of rows that gives their `(mask, prior)`.
+        count: int32 scalar, all rows, at least one.
+        step: int, rows of a part; the last one may have fewer.
+        image_size: int, side of the square in pixels.
+
+    Returns:
+        `(mask, prior)` of all rows, float32.
+    """
+    parts = (count + step - 1) // step
+    shapes = [(None, image_size // stride, image_size // stride, 1) for stride in (4, 8)]
+    arrays = [tf.TensorArray(tf.float32, parts, infer_shape=False, element_shape=shape) for shape in shapes]
+
+    def body(index, masks, priors):
+        mask, prior = run(slice(index * step, (index + 1) * step))
         return index + 1, masks.write(index, mask), priors.write(index, prior)
 
     # One after the other: side by side they would only take each other's memory and cores.
-    _, *arrays = tf.while_loop(lambda index, *_: index < chunks, run, (0, *arrays), parallel_iterations=1)
+    _, *arrays = tf.while_loop(lambda index, *_: index < parts, body, (0, *arrays), parallel_iterations=1)
     return [tf.ensure_shape(array.concat(), shape) for array, shape in zip(arrays, shapes, strict=True)]

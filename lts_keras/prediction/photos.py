@@ -5,20 +5,19 @@ The served graph and `Predictor` both go through these functions, so that their 
 
 import tensorflow as tf
 
-from lts_keras.data.input.geometry import decode_image, letterbox_image
+from lts_keras.data.input.geometry import decode_image, letterbox_image, restore_probabilities
 from lts_keras.prediction.answer import restore_answer
 
-__all__ = ["ANSWER", "answer", "check_photo", "letterbox_photo", "prepare_photo"]
+__all__ = ["DESCRIPTION", "check_photo", "describe", "letterbox_photo", "mask_png", "prepare_photo"]
 
-ANSWER = {
-    "mask_png_bytes": tf.TensorSpec((), tf.string),
+DESCRIPTION = {
     "score": tf.TensorSpec((), tf.float32),
     "presence": tf.TensorSpec((), tf.float32),
     "box": tf.TensorSpec((4,), tf.int32),
     "point": tf.TensorSpec((2,), tf.int32),
     "size": tf.TensorSpec((2,), tf.int32),
 }
-"""What `answer` gives for one expression: names, dtypes and shapes of the served outputs."""
+"""What `describe` gives for one expression: names, dtypes and shapes of the served outputs beside the mask."""
 
 _SHORTEST_HEADER = 33  # bytes: PNG's signature and first chunk; no smaller file is a photo
 _JPEG_START = b"\xff\xd8\xff"
@@ -82,8 +81,8 @@ def letterbox_photo(photo, image_size, resize="letterbox"):
     return letterbox_image(photo, image_size, resize), tf.shape(photo)[:2]
 
 
-def answer(mask, prior, size, image_size, threshold, resize="letterbox", presence=None):
-    """What is told about one expression, in pixels of the original photo.
+def describe(mask, prior, size, image_size, threshold, resize="letterbox", presence=None):
+    """What is told about one expression besides its mask, in pixels of the original photo.
 
     Args:
         mask: float32 `(image_size / 4, image_size / 4, 1)`, probabilities.
@@ -95,12 +94,29 @@ def answer(mask, prior, size, image_size, threshold, resize="letterbox", presenc
         presence: `Presence`; one that is not calibrated if `None`.
 
     Returns:
-        dict of the tensors of `ANSWER`: `mask_png_bytes`, an 8-bit grey PNG of 0 and 255 (TensorFlow writes no 1-bit
-        PNG, and compressed it would be little smaller); `score`, the mean probability inside the mask, 0 for an empty
-        one; `presence`, how surely something is there, see `Presence`; `box`, x0, y0, x1, y1 of the mask, exclusive at
-        the far side, zeros for an empty one; `point`, x, y of the prior's maximum; `size` as given.
+        dict of the tensors of `DESCRIPTION`: `score`, the mean probability inside the mask, 0 for an empty one;
+        `presence`, how surely something is there, see `Presence`; `box`, x0, y0, x1, y1 of the mask, exclusive at the
+        far side, zeros for an empty one; `point`, x, y of the prior's maximum; `size` as given.
     """
-    found = restore_answer(mask, prior, size[0], size[1], image_size, threshold, resize, presence)
-    del found["probabilities"], found["highest"]
-    grey = tf.cast(found.pop("mask"), tf.uint8) * 255
-    return {"mask_png_bytes": tf.io.encode_png(grey[..., None]), **found, "size": size}
+    found = restore_answer(mask, prior, size[0], size[1], image_size, threshold, resize, presence) | {"size": size}
+    return {name: found[name] for name in DESCRIPTION}
+
+
+def mask_png(mask, sure, size, image_size, threshold, resize="letterbox", presence=None):
+    """The mask of one expression as a picture, from the network's map alone.
+
+    Apart from `describe`, so that whoever asks for a score does not wait for a PNG. What both compute, the map at the
+    photo's size, is an eighth of the time of either.
+
+    Args:
+        sure: float32 scalar, the `presence` that `describe` gave.
+        mask, size, image_size, threshold, resize, presence: as for `describe`.
+
+    Returns:
+        String scalar, an 8-bit grey PNG of 0 and 255 at the photo's size (TensorFlow writes no 1-bit PNG, and
+        compressed it would be little smaller).
+    """
+    inside = restore_probabilities(mask, size[0], size[1], image_size, resize) > threshold
+    if presence is not None and presence.threshold is not None:
+        inside &= sure >= presence.threshold
+    return tf.io.encode_png(tf.cast(inside, tf.uint8) * 255)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from tensorflow.core.protobuf import saved_model_pb2
 
 from lts_keras.config.schema import ExportConfig
 from lts_keras.data.text import Tokenizer
@@ -23,7 +24,7 @@ OPERATORS = set(
     BroadcastTo CaseFoldUTF8 Cast ConcatV2 Const Conv2D Conv2DBackpropInput Cumsum DecodeImage DecodeJpeg
     DecodePng DecodeRaw DenseBincount DisableCopyOnRead DivNoNan EncodePng EnsureShape Equal ExpandDims
     ExtractJpegShape Fill Floor FloorDiv FloorMod FusedBatchNormV3 GatherV2 Greater GreaterEqual
-    HashTableV2 Identity IdentityN LeakyRelu Less LessEqual LogicalAnd LogicalNot LogicalOr LookupTableFindV2
+    HashTableV2 Identity IdentityN IsFinite LeakyRelu Less LessEqual LogicalAnd LogicalNot LogicalOr LookupTableFindV2
     Log Log1p LookupTableImportV2 MatMul Max Maximum Mean MergeV2Checkpoints Min Minimum Mul Neg NoOp NormalizeUTF8
     NotEqual Pack Pad PadV2 PartitionedCall Placeholder Prod RaggedTensorToTensor Range ReadVariableOp RealDiv Relu
     Reshape ResizeArea ResizeBicubic ResizeNearestNeighbor RestoreV2 ReverseV2 Round Rsqrt SaveV2
@@ -46,12 +47,21 @@ def decode(png):
     return np.asarray(Image.open(io.BytesIO(png)))
 
 
+def signature_defs(folder):
+    """The signatures as a server reads them, by name."""
+    saved_model = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
+    found = dict(saved_model.meta_graphs[0].signature_def)
+    return {name: signature for name, signature in found.items() if not name.startswith("__")}
+
+
 def test_signatures_have_the_agreed_names_dtypes_and_shapes(exported):
     def specs(items):
-        return {name: (spec.dtype.name, spec.shape.as_list()) for name, spec in items.items()}
+        shapes = {name: [dim.size if dim.size >= 0 else None for dim in info.tensor_shape.dim] for name, info in items}
+        return {name: (tf.dtypes.as_dtype(info.dtype).name, shapes[name]) for name, info in items}
 
+    strings = ("string", [None])
     answers = {
-        "mask_png_bytes": ("string", [None]),
+        "mask_png_bytes": strings,
         "score": ("float32", [None]),
         "presence": ("float32", [None]),
         "box": ("int32", [None, 4]),
@@ -59,18 +69,25 @@ def test_signatures_have_the_agreed_names_dtypes_and_shapes(exported):
         "size": ("int32", [None, 2]),
     }
     expected = {
-        "serving_default": ({"image_bytes": ("string", [None]), "expression": ("string", [None])}, answers),
-        "segment_expressions": ({"image_bytes": ("string", [1]), "expression": ("string", [None])}, answers),
+        "serving_default": ({"image_bytes": strings, "expression": strings}, answers),
+        "segment_expressions": ({"image_bytes": ("string", [1]), "expression": strings}, answers),
         "segment_tensors": (
             {"image": ("float32", [None, 64, 64, 3]), "token_ids": ("int32", [None, 6])},
             {"mask": ("float32", [None, 16, 16, 1]), "prior": ("float32", [None, 8, 8, 1])},
         ),
     }
-    assert set(exported.signatures) == set(expected)
-    for name, (inputs, outputs) in expected.items():
-        function = exported.signatures[name]
-        assert specs(function.structured_input_signature[1]) == inputs
-        assert specs(function.structured_outputs) == outputs
+    found = {
+        name: (specs(one.inputs.items()), specs(one.outputs.items()))
+        for name, one in signature_defs(exported.folder).items()
+    }
+    encoded, answered = found.pop("encode_photo"), found.pop("segment_encoded")
+    assert found == expected
+    features = encoded[1]
+    assert encoded[0] == {"image_bytes": strings} and features.pop("size") == ("int32", [None, 2])
+    assert sorted(features) == [f"feature_{number}" for number in range(len(features))] and len(features) > 2
+    assert {kind for kind, _ in features.values()} == {"float32"}
+    one = {name: (kind, [1, *shape[1:]]) for name, (kind, shape) in features.items()}
+    assert answered == ({"expression": strings, "size": ("int32", [1, 2])} | one, answers)
 
 
 def test_graph_holds_only_operators_that_stock_serving_links(exported):
