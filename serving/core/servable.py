@@ -9,6 +9,7 @@ import grpc
 import numpy as np
 import tensorflow as tf
 
+from serving.core.batching import Batcher, batch_settings
 from serving.core.session import ModelSession, session_config
 from serving.core.versions import GRAPH_FILES
 from serving.errors import RequestError, invalid_argument
@@ -59,7 +60,7 @@ class Servable:
         folder: path of the SavedModel, of TensorFlow 1 or 2.
         name: str, name of the model.
         version: int.
-        options: `ServerOptions`: tags, threads and memory of the session.
+        options: `ServerOptions`: tags, threads and memory of the session, batching of requests.
 
     Attributes:
         signatures: dict from name to `Signature`.
@@ -77,6 +78,7 @@ class Servable:
         self.version = version
         if not any((self.folder / file).is_file() for file in GRAPH_FILES):
             raise FileNotFoundError(f"{self.folder}: no {GRAPH_FILES[0]} in this folder")
+        settings = batch_settings(self.folder, options)
         self._session = ModelSession(self.folder, options.saved_model_tags, session_config(options))
         self.signature_defs = {
             key: protos.SignatureDef.FromString(definition.SerializeToString())
@@ -84,6 +86,7 @@ class Servable:
             if not key.startswith("__")  # the model's own start-up
         }
         self.signatures = {key: self._read_signature(key, one) for key, one in self.signature_defs.items()}
+        self._batcher = Batcher(self._run, settings) if settings else None
         self.mlmd_uuid = None
         with contextlib.suppress(OSError, UnicodeDecodeError):
             self.mlmd_uuid = (self.folder / _MLMD_FILE).read_text(encoding="utf-8").strip() or None
@@ -112,6 +115,11 @@ class Servable:
             RequestError: for an unknown signature, or an input or output that is no plain tensor.
             tf.errors.OpError: from the graph, for example for a photo that cannot be decoded.
         """
+        if self._batcher is not None:
+            return self._batcher.run(signature_name, inputs, outputs, timeout)
+        return self._run(signature_name, inputs, outputs, timeout)
+
+    def _run(self, signature_name, inputs, outputs, timeout=None):
         signature = self.signature(signature_name)
         feeds = {}
         for name, array in inputs.items():
@@ -130,6 +138,8 @@ class Servable:
 
     def close(self):
         """Frees the model's memory and threads. The manager calls it once no request runs in it."""
+        if self._batcher is not None:
+            self._batcher.close()
         self._session.close()
 
     def _read_signature(self, key, definition):

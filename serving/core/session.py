@@ -107,10 +107,6 @@ class ModelSession:
         """Whether a fed tensor is no argument of the graph, so that the shape it was saved with is only an example."""
         return not self._graph.get_tensor_by_name(name).op.type.startswith("Placeholder")
 
-    def is_placeholder(self, name):
-        """Whether a tensor is an entrance of the graph, and nothing that is computed in it."""
-        return self._graph.get_tensor_by_name(name).op.type.startswith("Placeholder")
-
     def close(self):
         """Frees variables, queues and threads of the model. Nothing may run in it then."""
         session, self._session = self._session, None
