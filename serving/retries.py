@@ -52,7 +52,7 @@ class Attempts:
     def __init__(self, retries, timeout):
         self._retries = retries
         self._deadline = None if timeout is None else time.monotonic() + timeout
-        self.failed = 0
+        self.failed, self._before = 0, ""
 
     def remaining(self):
         """Returns the seconds that an attempt may take now; `None` for no limit."""
@@ -74,13 +74,16 @@ class Attempts:
         self.failed += 1
         wait = self._next_wait(error)
         remaining = self.remaining()
-        if wait is not None and self.failed < self._retries.attempts and (remaining is None or wait < remaining):
-            return wait
         code, details = error.code(), error.details() or ""
         if code == UNREACHABLE:
             details = f"{target}: the server cannot be reached: {details}"
+        if wait is not None and self.failed < self._retries.attempts and (remaining is None or wait < remaining):
+            self._before = details
+            return wait
         if self.failed > 1:
-            details = f"{details} (asked {self.failed} times)"
+            # Time that is over says little: what the time was spent on says more.
+            before = "" if details == self._before else f"; before: {self._before}"
+            details = f"{details} (asked {self.failed} times{before})"
         raise ServingError(code, details) from None
 
     def _next_wait(self, error):
