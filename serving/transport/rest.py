@@ -1,162 +1,141 @@
-"""TensorFlow Serving's REST interface beside gRPC: predict, status and metadata of a model as JSON."""
+"""TensorFlow Serving's REST interface beside gRPC, in a thread with a loop of its own."""
 
-import http.server
-import json
+import asyncio
+import functools
 import logging
-import re
+import socket
 import threading
+import time
 
-import grpc
-from google.protobuf import json_format
-from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, predict_pb2
+import uvicorn
 
-from serving.api.services import describe, predict, report_status
-from serving.core.servable import DEFAULT_SIGNATURE
-from serving.errors import RequestError, StartError, explain, invalid_argument, not_found
-from serving.wire.json_tensors import columns_of, to_json, to_proto
-from serving.wire.tensors import LARGEST_MESSAGE_BYTES
+from serving.errors import StartError
+from serving.transport.metrics import CONTENT_TYPE
+from serving.transport.rest_app import RestApp
+from serving.transport.rest_protocol import BoundedProtocol
 
 __all__ = ["RestServer"]
 
 logger = logging.getLogger(__name__)
 
-_PATH = re.compile(
-    r"/v1/models/(?P<name>[^/:]+)(/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?(?P<method>:predict|/metadata)?"
-)
-_SECONDS_TO_SEND = 30  # a client that sends nothing for so long is cut off
-_HTTP_CODES = {
-    grpc.StatusCode.INVALID_ARGUMENT: 400,
-    grpc.StatusCode.FAILED_PRECONDITION: 412,
-    grpc.StatusCode.NOT_FOUND: 404,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
-    grpc.StatusCode.UNAVAILABLE: 503,
-    grpc.StatusCode.DEADLINE_EXCEEDED: 504,
-    grpc.StatusCode.UNIMPLEMENTED: 501,
-}
+_KEEP_ALIVE_SECONDS = 75
+_QUIET_SECONDS = 0.3  # a connection that was silent for so long after the last answer may be closed
+_LAST_SECONDS = 1.0  # for what cannot be ended otherwise
 
 
 class RestServer:
     """Answers over HTTP until it is stopped.
 
     Args:
-        models: `Manager`.
-        admission: `Admission`, the one of the gRPC server: the bound holds for both together.
-        host: str.
-        port: int; 0 takes any free one, `port` says which.
+        context: `ServingContext`.
+        options: `ServerOptions`: host, `rest_port`, threads, timeout, CORS, path of the metrics page.
+        metrics: `Metrics`, whose page is answered at `options.metrics_path`; `None` for none.
+        port: int in place of `options.rest_port`; 0 takes any free one.
+
+    Attributes:
+        port: int.
 
     Raises:
         StartError: if the port is in use.
     """
 
-    def __init__(self, models, admission, host, port):
-        handler = type("Handler", (_Handler,), {"models": models, "admission": admission})
-        try:
-            self._server = http.server.ThreadingHTTPServer((host, port), handler)
-        except OSError as error:
-            raise StartError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
-        self.port = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="rest", daemon=True)
+    def __init__(self, context, options, metrics=None, port=None):
+        self._socket = _bind(options.host, options.rest_port if port is None else port)
+        self.port = self._socket.getsockname()[1]
+        page = None if metrics is None else functools.partial(_metrics_page, metrics)
+        self._app = RestApp(context, options, page, options.metrics_path)
+        config = uvicorn.Config(
+            self._app,
+            http=BoundedProtocol,
+            loop="asyncio",
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=_LAST_SECONDS,
+        )
+        # Each client that speaks no HTTP would be a line in the log.
+        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+        self._server = uvicorn.Server(config)
+        self._loop = None
+        self._running = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="rest", daemon=True)
 
     def start(self):
-        """Answers from now on, in threads of its own."""
+        """Answers from now on."""
         self._thread.start()
+        self._running.wait()
+        while not self._server.started and self._thread.is_alive():
+            time.sleep(0.001)
 
-    def stop(self):
-        """Takes no more requests."""
-        if self._thread.is_alive():
-            self._server.shutdown()
-        self._server.server_close()
+    def drain(self):
+        """Goes on, but tells the clients with each answer to come back on another connection."""
+        self._app.draining = True
 
+    def stop(self, grace=0.0):
+        """Lets nobody new in, answers what runs, and ends.
 
-class _Handler(http.server.BaseHTTPRequestHandler):
-    """One connection. `models` and `admission` are set by `RestServer`."""
+        Args:
+            grace: float, seconds that running requests may take; the others are answered `UNAVAILABLE` then.
+        """
+        self.drain()
+        if self._loop is not None and self._thread.is_alive():
+            asyncio.run_coroutine_threadsafe(self._finish(grace), self._loop).result()
+            self._thread.join()
+        self._socket.close()
+        self._app.close()
 
-    protocol_version = "HTTP/1.1"
-    server_version = "lts"
-    timeout = _SECONDS_TO_SEND
+    def _run(self):
+        with asyncio.Runner() as runner:
+            self._loop = runner.get_loop()
+            self._loop.set_exception_handler(_log_exception)
+            self._running.set()
+            runner.run(self._server.serve([self._socket]))
 
-    def do_GET(self):
-        """Status or metadata."""
-        self._answer(self._get)
+    async def _finish(self, grace):
+        end = time.monotonic() + grace
+        for server in self._server.servers:
+            server.close()
+        while self._is_in_use() and time.monotonic() < end:
+            await asyncio.sleep(0.02)
+        self._app.abandon()
+        while self._app.active and time.monotonic() < end + _LAST_SECONDS:
+            await asyncio.sleep(0.02)
+        self._server.should_exit = True
 
-    def do_POST(self):
-        """Predict."""
-        self._answer(self._post)
-
-    def log_message(self, format, *arguments):
-        """Requests are not logged one by one; `format` is the base class's name for it."""
-        logger.debug(format, *arguments)
-
-    def _answer(self, make):
-        try:
-            code, body = 200, make()
-        except Exception as error:
-            status, message = explain(error)
-            code, body = _HTTP_CODES.get(status, 500), {"error": message}
-            if code == 500:
-                logger.exception("%s %s failed", self.command, self.path)
-            # What is left of the body was not read and must not be taken for the next request.
-            self.close_connection = True
-        content = json.dumps(body).encode("utf-8")
-        self.send_response(code)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def _get(self):
-        found = self._match()
-        if found["method"] == "/metadata":
-            request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
-            return _as_json(describe(self.models, _fill(request, found)))
-        if found["method"]:
-            raise invalid_argument(f"Malformed request: GET {self.path}")
-        return _as_json(report_status(self.models, _fill(get_model_status_pb2.GetModelStatusRequest(), found)))
-
-    def _post(self):
-        found = self._match()
-        if found["method"] != ":predict":
-            raise invalid_argument(f"Malformed request: POST {self.path}")
-        body = self._read_body()
-        request = _fill(predict_pb2.PredictRequest(), found)
-        signature_name = body.get("signature_name", "") if isinstance(body, dict) else ""
-        request.model_spec.signature_name = signature_name if isinstance(signature_name, str) else ""
-        specs = self.models.get(request.model_spec).input_specs(request.model_spec.signature_name or DEFAULT_SIGNATURE)
-        columns, in_rows = columns_of(body, sorted(specs))
-        for name, value in columns.items():
-            if name not in specs:
-                raise invalid_argument(f"input {name!r} is none of {', '.join(sorted(specs))}")
-            request.inputs[name].CopyFrom(to_proto(name, value, specs[name]))
-        return to_json(predict(self.models, self.admission, request).outputs, in_rows)
-
-    def _match(self):
-        found = _PATH.fullmatch(self.path.partition("?")[0])
-        if not found:
-            raise not_found(f"Malformed request: {self.command} {self.path}")
-        return found
-
-    def _read_body(self):
-        length = self.headers.get("Content-Length", "")
-        if not length.isdigit() or int(length) > LARGEST_MESSAGE_BYTES:
-            raise invalid_argument(f"a body of at most {LARGEST_MESSAGE_BYTES} bytes is needed. Received: {length!r}")
-        try:
-            return json.loads(self.rfile.read(int(length)))
-        except (ValueError, RecursionError) as error:
-            raise invalid_argument(f"JSON Parse error: {error}") from None
-        except TimeoutError:
-            raise RequestError(grpc.StatusCode.DEADLINE_EXCEEDED, "the body did not arrive in time") from None
+    def _is_in_use(self):
+        """Whether a request is on its way. A client that was just answered may be sending its next one."""
+        connections = self._server.server_state.connections
+        return self._app.active > 0 or any(
+            connection.busy or connection.silent_for() < _QUIET_SECONDS for connection in connections
+        )
 
 
-def _fill(request, found):
-    request.model_spec.name = found["name"]
-    if found["version"]:
-        request.model_spec.version.value = min(int(found["version"]), 2**63 - 1)
-    if found["label"]:
-        request.model_spec.version_label = found["label"]
-    return request
+def _bind(host, port):
+    """A socket that is bound and does not listen yet: nobody is let in before the first models are loaded."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        bound = socket.socket(family, kind, protocol)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    except OSError as error:
+        raise StartError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
+    try:
+        bound.bind(address)
+    except OSError as error:
+        bound.close()
+        raise StartError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
+    return bound
 
 
-def _as_json(message):
-    return json_format.MessageToDict(
-        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
-    )
+def _metrics_page(metrics):
+    return CONTENT_TYPE, metrics.page()
+
+
+def _log_exception(loop, details):
+    """Clients that go in the middle of something are no news."""
+    if not isinstance(details.get("exception"), ConnectionError):
+        logger.error("%s", details.get("message"), exc_info=details.get("exception"))

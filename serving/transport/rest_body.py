@@ -1,0 +1,165 @@
+"""The body of a request: room is found for each part of it before it is kept, and for what a gzip file holds too."""
+
+import asyncio
+import contextlib
+import zlib
+
+import grpc
+
+from serving.errors import RequestError, invalid_argument, resource_exhausted
+from serving.wire.tensors import LARGEST_MESSAGE_BYTES
+
+__all__ = ["Body", "ClientGone"]
+
+_BLOCK = 1 << 20
+_SECONDS_TO_SEND = 30  # a client that sends nothing for so long is cut off
+_FREE_INFLATED_BYTES = 16 << 20
+_MOST_INFLATED = 20  # times its size, beyond the free bytes: JSON of pictures shrinks to a third or so
+_LONGEST_DISCARDING = 10.0  # seconds
+
+
+class ClientGone(RequestError):
+    """The client closed the connection; nobody is left to be answered."""
+
+    def __init__(self):
+        super().__init__(grpc.StatusCode.CANCELLED, "the client has gone")
+
+
+class Body:
+    """Reads one body as it arrives.
+
+    Args:
+        receive: ASGI's callable.
+        headers: mapping of the request's headers, names in small letters.
+        admission: `Admission`.
+
+    Attributes:
+        content: bytearray of what was read.
+        held: `contextlib.ExitStack` that holds the room; whoever uses the content closes it.
+    """
+
+    def __init__(self, receive, headers, admission):
+        self.content = bytearray()
+        self.held = contextlib.ExitStack()
+        self._receive = receive
+        self._admission = admission
+        self._length = headers.get("content-length", "")
+        self._encoding = headers.get("content-encoding", "").strip().lower()
+        self._waits = headers.get("expect", "").lower() == "100-continue"  # and sends nothing before it is asked to
+        self._received = self._room = 0
+        self._complete = False
+
+    async def read(self):
+        """Reads it all into `content`.
+
+        Raises:
+            RequestError: `RESOURCE_EXHAUSTED` if there is no room or it is too large, `INVALID_ARGUMENT` for a damaged
+                gzip file, `DEADLINE_EXCEEDED` if it does not arrive.
+            ClientGone: if the connection is closed meanwhile.
+        """
+        inflate = self._make_inflate()
+        if self._length.isdigit() and int(self._length[:20]) > LARGEST_MESSAGE_BYTES:
+            raise _too_large(self._length)
+        while not self._complete:
+            chunk = await self._next()
+            self._received += len(chunk)
+            if inflate is None:
+                self._take(chunk)
+            else:
+                for piece in inflate(chunk):
+                    self._take(piece)
+        if inflate is not None and not inflate.ended:
+            raise invalid_argument("the body is no whole gzip file")
+
+    async def discard(self):
+        """Reads the rest and keeps nothing: a client that still sends would not see the answer to its request.
+
+        Raises:
+            ClientGone: if the connection is closed meanwhile.
+        """
+        if self._complete or self._waits:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LONGEST_DISCARDING):
+                size = self._received
+                while not self._complete and size <= LARGEST_MESSAGE_BYTES:
+                    size += len(await self._next())
+
+    async def wait_until_gone(self):
+        """Returns when the client has closed the connection."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    async def _next(self):
+        self._waits = False
+        try:
+            async with asyncio.timeout(_SECONDS_TO_SEND):
+                message = await self._receive()
+        except TimeoutError:
+            words = "the body did not arrive in time"
+            raise RequestError(grpc.StatusCode.DEADLINE_EXCEEDED, words) from None
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        self._complete = not message.get("more_body", False)
+        return message.get("body", b"")
+
+    def _take(self, piece):
+        size = len(self.content) + len(piece)
+        if size > LARGEST_MESSAGE_BYTES:
+            raise _too_large(f"more than {LARGEST_MESSAGE_BYTES}")
+        if size > self._room:
+            more = max(size - self._room, min(_BLOCK, self._expected() - self._room))
+            self.held.enter_context(self._admission.receiving(more))
+            self._room += more
+        self.content += piece
+
+    def _expected(self):
+        return int(self._length[:20]) if self._length.isdigit() and not self._encoding else _BLOCK
+
+    def _make_inflate(self):
+        if "gzip" in self._encoding:
+            return _Inflate(self)
+        if self._encoding not in ("", "identity"):
+            raise invalid_argument(f"Content-Encoding {self._encoding[:100]!r} is none of gzip and identity")
+        return None
+
+    def check_inflated(self, size):
+        """Raises `RequestError` for a file that is much larger inside than outside."""
+        if size > _FREE_INFLATED_BYTES and size > _MOST_INFLATED * self._received:
+            raise resource_exhausted(
+                f"the {self._received} bytes of the gzip file hold more than {size} bytes, over {_MOST_INFLATED} times "
+                "as many; send it as it is"
+            )
+
+
+class _Inflate:
+    """Gives what a gzip file holds, piece by piece; several files behind each other are one."""
+
+    def __init__(self, body):
+        self._body = body
+        self._size = 0
+        self._file = zlib.decompressobj(wbits=31)
+        self._begun = False
+
+    @property
+    def ended(self):
+        """Whether the last file is whole."""
+        return self._file.eof or not self._begun
+
+    def __call__(self, chunk):
+        while chunk:
+            if self._file.eof:
+                self._file = zlib.decompressobj(wbits=31)
+            self._begun = True
+            try:
+                piece = self._file.decompress(chunk, _BLOCK)
+            except zlib.error as error:
+                raise invalid_argument(f"the body is no gzip file: {error}") from None
+            self._size += len(piece)
+            self._body.check_inflated(self._size)
+            yield piece
+            chunk = self._file.unused_data if self._file.eof else self._file.unconsumed_tail
+
+
+def _too_large(size):
+    return resource_exhausted(f"a body of {size} bytes; {LARGEST_MESSAGE_BYTES} are the most")
