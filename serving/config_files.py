@@ -9,7 +9,7 @@ from pathlib import Path
 
 from google.protobuf import text_format
 
-from serving.core.versions import settings_from_proto
+from serving.core.settings import settings_from_proto
 from serving.errors import RequestError, StartError
 from serving.wire import protos
 
@@ -22,6 +22,7 @@ __all__ = [
     "read_models",
     "read_proto",
     "read_ssl",
+    "read_text",
 ]
 
 logger = logging.getLogger(__name__)
@@ -43,11 +44,15 @@ def read_proto(path, kind):
     Raises:
         StartError: if the file cannot be read, or is none of these; the line has the words of TensorFlow Serving.
     """
+    return _parse(path, read_text(path), kind)
+
+
+def read_text(path):
+    """Returns the text of a file; `StartError` if it cannot be read."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        return Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise StartError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    return _parse(path, text, kind)
 
 
 def _parse(path, text, kind):

@@ -5,10 +5,12 @@ import math
 import socket
 from pathlib import Path
 
-from serving.core.versions import ModelSettings
+from serving.core.settings import ModelSettings
 from serving.errors import StartError
 
-__all__ = ["RequestLogSettings", "ServerOptions", "check_port", "make_settings"]
+_LONGEST_SOCKET_PATH = 107
+
+__all__ = ["RequestLogSettings", "ServerOptions", "check_port", "check_socket", "make_settings"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,3 +148,14 @@ def check_port(host, port):
             probe.bind((host, port))
         except OSError as error:
             raise StartError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
+
+
+def check_socket(path):
+    """Raises `StartError` if nobody could listen on a Unix socket there; one that an ended server left is well."""
+    path = Path(path)
+    if len(str(path).encode()) > _LONGEST_SOCKET_PATH:
+        raise StartError(f"{path}: a socket's path has at most {_LONGEST_SOCKET_PATH} bytes")
+    if path.exists() and not path.is_socket():
+        raise StartError(f"{path}: this is no socket, and is not replaced by one")
+    if not path.absolute().parent.is_dir():
+        raise StartError(f"{path}: no such folder for a socket")

@@ -1,93 +1,135 @@
-"""The embedded server: TensorFlow Serving's gRPC interface in one Python process."""
+"""The embedded server: TensorFlow Serving's gRPC and REST interfaces in one Python process."""
 
-import concurrent.futures
 import logging
 import os
 import signal
+import sys
 import threading
+import time
 
-import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
-from tensorflow_serving.apis import model_service_pb2, prediction_service_pb2
-from tensorflow_serving.apis.model_service_pb2_grpc import add_ModelServiceServicer_to_server
-from tensorflow_serving.apis.prediction_service_pb2_grpc import add_PredictionServiceServicer_to_server
-
-from serving.api.services import Admission, ModelService, PredictionService
+from serving.api.context import ServingContext, run_servable
+from serving.config_files import ConfigPoller, read_text
+from serving.core.events import Draining, Events
+from serving.core.limits import Admission, Limits
 from serving.core.manager import Manager
+from serving.core.photo_cache import PhotoCache
 from serving.errors import StartError
 from serving.options import ServerOptions, make_settings
-from serving.transport.rest import RestServer
-from serving.wire.tensors import LARGEST_MESSAGE_BYTES
+from serving.transport.console import log_event
+from serving.transport.grpc import SERVICES, make_grpc_server
+from serving.transport.health import Health
+from serving.transport.metrics import Metrics
+from serving.transport.ports import HeldPort, address_of
+from serving.transport.reflection import add_reflection
+from serving.transport.request_log import RequestLog
+from serving.transport.tls import server_credentials
 
-__all__ = ["Server", "serve"]
+__all__ = ["Server", "lame_duck_seconds", "serve"]
 
 logger = logging.getLogger(__name__)
 
-_SPARE_THREADS = 8  # for health, status and refusals while every prediction's thread is busy
+_SECONDS_TO_SEND = 2.0  # for the last bytes of answers, when nothing runs any more; and for who watches health
+_HEALTH = "grpc.health.v1.Health"
 
 
 class Server:
-    """Serves models over gRPC until it is stopped.
-
-    A thread per request: a prediction leaves Python for TensorFlow, which batches what runs at the same time.
+    """Serves models until it is stopped.
 
     Args:
         models: dict from model name to the folder with its version folders, or to `ModelSettings`.
         options: `ServerOptions`.
 
+    Attributes:
+        port: int, the gRPC port.
+        rest_port: int, the HTTP port; `None` for none.
+        manager: `Manager`, the models.
+        admission: `Admission`, the bound of both transports together.
+        events: `Events`, what happens.
+        health: `Health`.
+        metrics: `Metrics`.
+
     Raises:
-        StartError: if a folder is missing or the port is in use.
+        StartError: if a folder is missing or a port is in use.
     """
 
     def __init__(self, models, options=None):
-        self.options = options or ServerOptions()
-        self.models = Manager(make_settings(models), warm_up=self.options.enable_model_warmup)
-        self.admission = Admission(self.options.max_predictions)
-        self._health = health.HealthServicer()
-        self._stopped = threading.Event()
-        threads = self.options.max_predictions + _SPARE_THREADS
-        self._server = grpc.server(
-            concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="rpc"),
-            options=[
-                ("grpc.max_receive_message_length", LARGEST_MESSAGE_BYTES),
-                ("grpc.max_send_message_length", LARGEST_MESSAGE_BYTES),
-                # Without this a second server would share the port and take half of the requests.
-                ("grpc.so_reuseport", 0),
-            ],
+        self.options = options = options or ServerOptions()
+        settings = make_settings(models)
+        self._config_text = read_text(options.model_config_file) if options.model_config_file else None
+        self._held = HeldPort(options.host, options.port)
+        self._held_rest = None if options.rest_port is None else HeldPort(options.host, options.rest_port)
+        self.port = self._held.port
+        self.rest_port = self._held_rest and self._held_rest.port
+        self.events = Events()
+        self.events.subscribe(log_event)
+        self.admission = Admission(options.limits or Limits(max_predictions=options.max_predictions))
+        self.manager = Manager(settings, options, self.events)
+        self.health = Health(self.manager, self.events)
+        self.metrics = Metrics(self.events, self.manager, self.admission)
+        self._request_log = None
+        if options.request_log is not None:
+            self._request_log = RequestLog(options.request_log)
+            self.events.subscribe(self._request_log)
+        cache = PhotoCache(options.photo_cache_bytes) if options.photo_cache_bytes else None
+        self.context = ServingContext(
+            self.manager,
+            self.admission,
+            self.events,
+            options,
+            run=cache.run if cache else run_servable,
+            metric_value=self.metrics.value,
         )
-        self._add_services()
-        self.port = self._bind()
-        self._rest = None
-        if self.options.rest_port is not None:
-            self._rest = RestServer(self.models, self.admission, self.options.host, self.options.rest_port)
-        self.rest_port = self._rest.port if self._rest else None
+        self._grpc = self._rest = self._poller = None
+        self._opening = threading.Lock()
+        self._stopping = threading.Event()
+        self._stopped = threading.Event()
 
     def start(self):
-        """Listens, loads the newest versions, then watches the folders. Until a model is loaded, health says
-        `NOT_SERVING` and requests are answered `NOT_FOUND`.
+        """Loads the newest versions, then listens and watches the folders.
+
+        As with TensorFlow Serving, the ports are closed until the first look is over. A model that has no version then,
+        or none that loads, does not keep the others waiting: requests for it are answered `NOT_FOUND`, and `Health`
+        says what is ready.
+
+        Raises:
+            StartError: if a port was taken by somebody else meanwhile.
         """
-        self._server.start()
-        logger.info("Running gRPC ModelServer at %s:%d ...", self.options.host, self.port)
-        if self._rest:
-            self._rest.start()
-            logger.info("Exporting HTTP/REST API at: %s:%d ...", self.options.host, self.rest_port)
-        self.models.refresh()
-        self._report_health()
-        self.models.start(self.options.poll_seconds, self._report_health)
+        if self._request_log:
+            self._request_log.start()
+        self.manager.refresh()
+        with self._opening:
+            if not self._stopping.is_set():
+                self._open()
         return self
 
     def wait(self):
         """Returns when the server has stopped."""
         self._stopped.wait()
 
-    def stop(self):
-        """Takes no more requests, waits for those that run, ends."""
-        self._health.enter_graceful_shutdown()
-        if self._rest:
-            self._rest.stop()
-        self._server.stop(self.options.grace_seconds).wait()
-        self.models.stop()
+    def stop(self, lame_duck=0.0):
+        """Ends: health turns first, then nobody new is let in, and what runs is answered.
+
+        Args:
+            lame_duck: float, seconds in which new requests are still taken after health has turned. Everything together
+                takes at most `options.grace_seconds`; what still runs then is broken off.
+        """
+        until = time.monotonic() + self.options.grace_seconds
+        with self._opening:
+            self._stopping.set()
+        self.events.emit(Draining(self.options.grace_seconds))
+        if self._poller:
+            self._poller.stop()
+        if self._grpc:
+            time.sleep(min(lame_duck, self.options.grace_seconds))
+            rest = threading.Thread(target=self._stop_rest, args=(until,), name="stop-rest")
+            rest.start()
+            self._stop_grpc(until)
+            rest.join()
+        for held in filter(None, (self._held, self._held_rest)):
+            held.release()
+        self.manager.close()
+        if self._request_log:
+            self._request_log.stop()
         self._stopped.set()
 
     def __enter__(self):
@@ -96,34 +138,74 @@ class Server:
     def __exit__(self, *_):
         self.stop()
 
-    def _add_services(self):
-        add_PredictionServiceServicer_to_server(PredictionService(self.models, self.admission), self._server)
-        add_ModelServiceServicer_to_server(ModelService(self.models), self._server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        descriptors = (prediction_service_pb2.DESCRIPTOR, model_service_pb2.DESCRIPTOR, health_pb2.DESCRIPTOR)
-        self._services = [service.full_name for file in descriptors for service in file.services_by_name.values()]
-        reflection.enable_server_reflection([*self._services, reflection.SERVICE_NAME], self._server)
-        self._report_health()
+    def _open(self):
+        options = self.options
+        self._grpc = make_grpc_server(self.context, options)
+        services = list(SERVICES)
+        if options.health_service:
+            self.health.add_to(self._grpc)
+            services.append(_HEALTH)
+        add_reflection(self._grpc, services)
+        address = address_of(options.host, self.port)
+        credentials = server_credentials(options.ssl)
+        self._listen(address, credentials)
+        if options.grpc_socket_path:
+            self._listen(f"unix:{options.grpc_socket_path}", credentials)
+        self._held.release()
+        if self.rest_port is not None:
+            from serving.transport.rest import RestServer
 
-    def _bind(self):
-        address = f"{self.options.host}:{self.options.port}"
+            self._rest = RestServer(self.context, options, self.metrics if options.metrics_path else None, self.rest_port)
+            self._held_rest.release()
+        self.health.open()
+        self._grpc.start()
+        logger.info("Running gRPC ModelServer at %s ...", address)
+        if options.grpc_socket_path:
+            logger.info("Running gRPC ModelServer at UNIX socket %s ...", options.grpc_socket_path)
+        if self._rest:
+            self._rest.start()
+            logger.info("Exporting HTTP/REST API at:localhost:%d ...", self.rest_port)
+        self.manager.start()
+        if options.model_config_poll_seconds > 0 and options.model_config_file:
+            self._poller = ConfigPoller(
+                options.model_config_file, self._config_text, self.manager.reload, options.model_config_poll_seconds
+            )
+            self._poller.start()
+
+    def _listen(self, address, credentials):
         try:
-            port = self._server.add_insecure_port(address)
+            if credentials is None:
+                port = self._grpc.add_insecure_port(address)
+            else:
+                port = self._grpc.add_secure_port(address, credentials)
         except RuntimeError:
             port = 0
         if not port:
-            raise StartError(f"cannot listen on {address}: the port is in use or not allowed")
-        return port
+            raise StartError(f"cannot listen on {address}: it is in use or not allowed")
 
-    def _report_health(self):
-        ready = self.models.ready
-        status = health_pb2.HealthCheckResponse
-        for service in ("", *self._services):
-            self._health.set(service, status.SERVING if ready else status.NOT_SERVING)
+    def _stop_rest(self, until):
+        if self._rest:
+            self._rest.stop(max(0.0, until - time.monotonic()))
+
+    def _stop_grpc(self, until):
+        """Lets running calls end. Who watches health never ends by himself, and does not count."""
+        stopped, quiet = self._grpc.stop(max(0.0, until - time.monotonic())), 0
+        while not stopped.wait(0.05):
+            # Between gRPC's threads and admission a call is nowhere for a moment: one look is not enough.
+            quiet = quiet + 1 if self.admission.idle.is_set() else 0
+            if quiet == 5:
+                self._grpc.stop(min(_SECONDS_TO_SEND, max(0.0, until - time.monotonic())))
+
+
+def lame_duck_seconds(grace_seconds):
+    """How long new requests are still taken after SIGTERM: balancers need some seconds to read the turned health."""
+    return min(5.0, grace_seconds / 4)
 
 
 def serve(models, options):
-    """Runs a server until SIGTERM or SIGINT, then lets the running requests end.
+    """Runs a server until SIGTERM or SIGINT, then lets the running requests end; a second signal waits for nothing.
+
+    Does not return: the process ends here, with exit code 0, whatever TensorFlow's threads are in the middle of.
 
     Args:
         models: as for `Server`.
@@ -133,16 +215,35 @@ def serve(models, options):
         StartError: as `Server`.
     """
     server = Server(models, options)
-    ending = threading.Event()
+    ending, failures = threading.Event(), []
+
+    def end(*_):
+        if ending.is_set():
+            os._exit(1)
+        ending.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ending.set())
+        signal.signal(number, end)
+
+    def start():
+        try:
+            server.start()
+        except BaseException as error:
+            failures.append(error)
+            ending.set()
+
     # Signals are handled by the main thread, which must not be deep in a load then.
-    starting = threading.Thread(target=server.start, name="start", daemon=True)
-    starting.start()
+    threading.Thread(target=start, name="start", daemon=True).start()
     ending.wait()
-    logger.info("Stopping: running requests have %g s", options.grace_seconds)
-    server.stop()
-    if starting.is_alive() or server.models.busy:
-        # A load cannot be broken off, and Python must not end under a thread that is deep in TensorFlow.
-        logging.shutdown()
-        os._exit(0)
+    if failures:
+        raise failures[0]
+    # Whatever hangs, in a model or in a client, the process is out in time.
+    alarm = threading.Timer(options.grace_seconds, os._exit, (0,))
+    alarm.daemon = True
+    alarm.start()
+    server.stop(lame_duck_seconds(options.grace_seconds))
+    logger.info("Stopped")
+    logging.shutdown()
+    sys.stdout.flush()
+    # A load cannot be broken off, and Python must not end under a thread that is deep in TensorFlow.
+    os._exit(0)

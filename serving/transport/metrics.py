@@ -106,14 +106,14 @@ class Metrics:
 
     def _watch(self, admission):
         gauges = {
-            "rows_waiting": "Rows that wait for their turn in the graph.",
-            "rows_running": "Rows in the graph.",
-            "predictions": "Requests that are taken: they wait or run.",
-            "bytes_in_flight": "Bytes of requests that are read and not answered.",
-            "pixels_in_flight": "Decoded pixels of them, a photo once a sentence.",
+            "rows_waiting": (lambda: admission.rows_waiting, "Rows that wait for their turn in the graph."),
+            "rows_running": (lambda: admission.rows, "Rows in the graph."),
+            "predictions": (lambda: admission.predictions, "Predictions that wait or run."),
+            "bytes_in_flight": (lambda: admission.bytes, "Bytes of requests that are read and not answered."),
+            "pixels_in_flight": (lambda: admission.pixels, "Decoded pixels of them, a photo once a sentence."),
         }
-        for name, text in gauges.items():
-            self._gauge(f"lts_serving_{name}", text).set_function(lambda name=name: getattr(admission, name))
+        for name, (value, text) in gauges.items():
+            self._gauge(f"lts_serving_{name}", text).set_function(value)
 
     def _listen(self, event):
         if isinstance(event, RequestEnded):
@@ -149,9 +149,10 @@ class Metrics:
         elif event.state in (_UNLOADING, _END):
             self._states.remove(event.model, version)
         settings = self._manager.settings.get(event.model)
-        if settings is None or event.seconds is None:
+        loaded = event.state == _AVAILABLE and event.seconds is not None
+        if settings is None or not (loaded or event.error_code):
             return
-        path, loaded = str(settings.base_path / version), event.state == _AVAILABLE
+        path = str(settings.base_path / version)
         self._loads.labels(path, "success" if loaded else "fail").inc()
         if loaded:
             self._load_time.labels(path).inc(event.seconds * 1e6)
