@@ -47,8 +47,8 @@ def channel_options(target, server_name=None):
     """
     options = [(f"grpc.max_{way}_message_length", LARGEST_MESSAGE_BYTES) for way in ("send", "receive")]
     # gRPC's own wait between two looks for a server grows to two minutes; here a server that is back is found in two s.
-    options += [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.min_reconnect_backoff_ms", 100)]
-    options += [("grpc.max_reconnect_backoff_ms", 2000)]
+    # `grpc.min_reconnect_backoff_ms` stays as it is: it bounds the time that a handshake may take.
+    options += [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 2000)]
     if is_local(target):
         options.append(("grpc.enable_http_proxy", 0))
     if server_name is not None:

@@ -41,13 +41,13 @@ class Scripted(grpc.GenericRpcHandler):
 
 
 @contextlib.contextmanager
-def scripted_server(*script):
+def scripted_server(*script, port=0):
     """Yields `(target, Scripted)`."""
     handler = Scripted(script)
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         server = grpc.server(pool)
         server.add_generic_rpc_handlers((handler,))
-        port = server.add_insecure_port("127.0.0.1:0")
+        port = server.add_insecure_port(f"127.0.0.1:{port}")
         server.start()
         try:
             yield f"127.0.0.1:{port}", handler

@@ -1,6 +1,7 @@
 """What is asked again, and what is not; over a real channel."""
 
 import asyncio
+import concurrent.futures
 import itertools
 import random
 import time
@@ -68,6 +69,18 @@ def test_all_attempts_together_keep_the_deadline(kind):
         assert error.value.code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
         assert 2 <= len(server.times_left) <= 10
         assert all(later < earlier for earlier, later in itertools.pairwise(server.times_left))
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_server_that_comes_back_is_found(kind):
+    with scripted_server() as (target, _):
+        pass
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(ask, kind, target, Retries(attempts=100, first_seconds=0.2, longest_seconds=0.2), 20)
+        with pytest.raises(concurrent.futures.TimeoutError):
+            waiting.result(0.5)  # it asks, and nobody is there
+        with scripted_server(port=target.rpartition(":")[2]):
+            assert list(waiting.result(20)) == [5]
 
 
 def test_a_message_that_is_too_large_is_not_sent_again():
