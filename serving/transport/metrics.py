@@ -68,7 +68,8 @@ class Metrics:
         """Returns the page: bytes of Prometheus' text format, of the type `CONTENT_TYPE`."""
         lines = []
         for family in self._registry.collect():
-            name = self._names.get(family.name, family.name)
+            # The process collector's counters are not of this class: they end as Prometheus wants it.
+            name = self._names.get(family.name, family.name + "_total" * (family.type == "counter"))
             lines += [f"# HELP {name} {family.documentation}", f"# TYPE {name} {family.type}"]
             for sample in family.samples:
                 if not sample.name.endswith("_created"):
