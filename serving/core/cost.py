@@ -14,7 +14,9 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _ENDS = frozenset((0xD9, 0xDA))  # of all; of the headers
 # What decoders take for the next marker, garbage and padding skipped; those that stand alone are not looked at.
 _MARKER = re.compile(rb"\xff([\x02-\xcf\xd9-\xfe])")
+# Nobody writes so much before the size: who does wants it not to be found, or the search to take long.
 _MOST_MARKERS = 2000
+_MOST_GARBAGE = 1 << 16
 _LARGEST_JPEG = 0xFFFF**2
 _OBJECT_BYTES = 40  # what a Python string takes beside its content
 
@@ -71,14 +73,17 @@ def photo_pixels(content):
 
 
 def _jpeg_pixels(content):
-    position = 2
+    position, garbage = 2, _MOST_GARBAGE
     for _ in range(_MOST_MARKERS):
-        found = _MARKER.search(content, position)
-        if found is None or found[1][0] in _ENDS:
+        found = _MARKER.search(content, position, position + garbage)
+        if found is None:
+            return 0 if position + garbage >= len(content) else _LARGEST_JPEG
+        if found[1][0] in _ENDS:
             return 0
+        garbage -= found.start() - position
         start = found.end()
         if found[1][0] in _FRAMES:
             size = content[start + 3 : start + 7]
             return math.prod(struct.unpack(">HH", size)) if len(size) == 4 else 0
         position = start + int.from_bytes(content[start : start + 2], "big")
-    return _LARGEST_JPEG  # nobody writes so many headers: who does wants the size not to be found
+    return _LARGEST_JPEG
