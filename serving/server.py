@@ -22,6 +22,7 @@ from serving.transport.metrics import Metrics
 from serving.transport.ports import HeldPort, address_of
 from serving.transport.reflection import add_reflection
 from serving.transport.request_log import RequestLog
+from serving.transport.rest import RestServer
 from serving.transport.tls import server_credentials
 
 __all__ = ["Server", "lame_duck_seconds", "serve"]
@@ -29,6 +30,7 @@ __all__ = ["Server", "lame_duck_seconds", "serve"]
 logger = logging.getLogger(__name__)
 
 _SECONDS_TO_SEND = 2.0  # for the last bytes of answers, when nothing runs any more; and for who watches health
+_SECONDS_TO_END_REST = 1.0  # that its server takes beyond its grace, for connections that do not end
 _HEALTH = "grpc.health.v1.Health"
 
 
@@ -57,9 +59,7 @@ class Server:
         settings = make_settings(models)
         self._config_text = read_text(options.model_config_file) if options.model_config_file else None
         self._held = HeldPort(options.host, options.port)
-        self._held_rest = None if options.rest_port is None else HeldPort(options.host, options.rest_port)
         self.port = self._held.port
-        self.rest_port = self._held_rest and self._held_rest.port
         self.events = Events()
         self.events.subscribe(log_event)
         self.admission = Admission(options.limits or Limits(max_predictions=options.max_predictions))
@@ -79,7 +79,15 @@ class Server:
             run=cache.run if cache else run_servable,
             metric_value=self.metrics.value,
         )
-        self._grpc = self._rest = self._poller = None
+        self._rest = None
+        if options.rest_port is not None:
+            try:
+                self._rest = RestServer(self.context, options, self.metrics if options.metrics_path else None)
+            except StartError:
+                self._held.release()
+                raise
+        self.rest_port = self._rest and self._rest.port
+        self._grpc = self._poller = None
         self._opening = threading.Lock()
         self._stopping = threading.Event()
         self._stopped = threading.Event()
@@ -120,13 +128,17 @@ class Server:
         if self._poller:
             self._poller.stop()
         if self._grpc:
+            if self._rest:
+                self._rest.drain()
             time.sleep(min(lame_duck, self.options.grace_seconds))
-            rest = threading.Thread(target=self._stop_rest, args=(until,), name="stop-rest")
-            rest.start()
-            self._stop_grpc(until)
-            rest.join()
-        for held in filter(None, (self._held, self._held_rest)):
-            held.release()
+            stopping = threading.Thread(target=self._stop_grpc, args=(until,), name="stop-grpc")
+            stopping.start()
+            if self._rest:
+                self._rest.stop(max(0.0, until - time.monotonic() - _SECONDS_TO_END_REST))
+            stopping.join()
+        elif self._rest:
+            self._rest.stop()
+        self._held.release()
         self.manager.close()
         if self._request_log:
             self._request_log.stop()
@@ -152,11 +164,6 @@ class Server:
         if options.grpc_socket_path:
             self._listen(f"unix:{options.grpc_socket_path}", credentials)
         self._held.release()
-        if self.rest_port is not None:
-            from serving.transport.rest import RestServer
-
-            self._rest = RestServer(self.context, options, self.metrics if options.metrics_path else None, self.rest_port)
-            self._held_rest.release()
         self.health.open()
         self._grpc.start()
         logger.info("Running gRPC ModelServer at %s ...", address)
@@ -182,10 +189,6 @@ class Server:
             port = 0
         if not port:
             raise StartError(f"cannot listen on {address}: it is in use or not allowed")
-
-    def _stop_rest(self, until):
-        if self._rest:
-            self._rest.stop(max(0.0, until - time.monotonic()))
 
     def _stop_grpc(self, until):
         """Lets running calls end. Who watches health never ends by himself, and does not count."""
