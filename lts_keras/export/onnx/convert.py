@@ -25,7 +25,7 @@ def convert(folder):
     import tf2onnx
 
     from lts_keras.export.onnx.graph import Graph
-    from lts_keras.export.onnx.simplify import fold_batch_norms, fold_constants
+    from lts_keras.export.onnx.simplify import fold_batch_norms, fold_constants, split_transposed
 
     # Their warnings are about graphs of TensorFlow 1.
     for name in ("tensorflow", "tf2onnx"):
@@ -50,6 +50,7 @@ def convert(folder):
         del proto
         fold_constants(graph)
         fold_batch_norms(graph)
+        split_transposed(graph)
         model = graph.to_model(part["inputs"], part["outputs"], task["properties"], OPSET)
         Path(part["file"]).write_bytes(model.SerializeToString(deterministic=True))
 

@@ -1,13 +1,13 @@
 """Calculates once what depends on weights alone, and takes batch norms into the convolutions before them.
 
 onnxruntime does both too, each time it opens a file. Here the file holds the weights as they are used: the 8-bit form
-needs them so.
+needs them so. What onnxruntime is slow at, the transposed convolution, becomes convolutions.
 """
 
 import numpy as np
 from onnx import helper
 
-__all__ = ["fold_batch_norms", "fold_constants"]
+__all__ = ["fold_batch_norms", "fold_constants", "split_transposed"]
 
 
 def fold_constants(graph):
@@ -64,6 +64,55 @@ def fold_batch_norms(graph):
         conv.output[:] = norm.output[:1]
         gone.add(id(norm))
     graph.nodes = [node for node in graph.nodes if id(node) not in gone]
+
+
+def split_transposed(graph):
+    """Writes each transposed convolution of kernel 4 and stride 2 as four convolutions of kernel 2.
+
+    Each gives the outputs of one phase: even or odd rows, even or odd columns. Kernels that are no multiple of the
+    stride would need phases of different kernels, and stay.
+
+    Args:
+        graph: `Graph`, changed in place.
+    """
+    nodes = []
+    for node in graph.nodes:
+        attributes = {one.name: helper.get_attribute_value(one) for one in node.attribute}
+        fits = all(attributes.get(name, value) == value for name, value in _DOUBLING.items())
+        fits = fits and node.op_type == "ConvTranspose" and node.input[1] in graph.constants
+        nodes.extend(_phases(graph, node) if fits else [node])
+    graph.nodes = nodes
+
+
+_DOUBLING = {
+    "auto_pad": b"NOTSET",
+    "dilations": [1, 1],
+    "group": 1,
+    "kernel_shape": [4, 4],
+    "output_padding": [0, 0],
+    "pads": [1, 1, 1, 1],
+    "strides": [2, 2],
+}
+
+
+def _phases(graph, node):
+    name, kernel = node.output[0], graph.constants[node.input[1]]
+    phases = []
+    for row, column in np.ndindex(2, 2):
+        # Output 2 i + phase is made of the inputs i - 1 and i (even) or i and i + 1 (odd), by every second weight.
+        weights = kernel[:, :, 3 - row :: -2, 3 - column :: -2].transpose(1, 0, 2, 3)
+        phase = f"{name}/phase_{row}{column}"
+        graph.constants[f"{phase}_kernel"] = np.ascontiguousarray(weights)
+        if node.input[1] in graph.paths:
+            graph.paths[f"{phase}_kernel"] = graph.paths[node.input[1]]
+        pads = [1 - row, 1 - column, row, column]
+        inputs = [node.input[0], f"{phase}_kernel", *node.input[2:]]
+        yield helper.make_node(
+            "Conv", inputs, [phase], kernel_shape=[2, 2], strides=[1, 1], pads=pads, dilations=[1, 1], group=1
+        )
+        phases.append(phase)
+    yield helper.make_node("Concat", phases, [f"{name}/phases"], axis=1)
+    yield helper.make_node("DepthToSpace", [f"{name}/phases"], [name], blocksize=2, mode="DCR")
 
 
 _KERNEL_AXIS = {"Conv": 0, "ConvTranspose": 1}
