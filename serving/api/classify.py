@@ -1,7 +1,7 @@
 """`Classify`: examples in, classes and scores out."""
 
 from serving.api.reporting import reporting
-from serving.api.running import fill_spec, leased, run_admitted, signature_name_of
+from serving.api.running import fill_spec, leased, run_admitted, signature_name_of, type_word
 from serving.errors import invalid_argument
 from serving.wire.examples import read_examples
 from serving.wire.protos import ClassificationResponse
@@ -121,6 +121,6 @@ def _check_output(name, array, kind, word, rows):
         shape = ",".join(map(str, array.shape))
         raise invalid_argument(f"Expected Tensor shape: [batch_size num_classes] but got [{shape}]")
     if array.dtype.kind != kind or (kind == "f" and array.dtype.itemsize != 4):
-        raise invalid_argument(f"Expected {name} Tensor of DT_{word}. Got: {array.dtype}")
+        raise invalid_argument(f"Expected {name} Tensor of DT_{word}. Got: {type_word(array)}")
     if array.shape[0] != rows:
         raise invalid_argument(f"Expected {name} output batch size of {rows}. Got: {array.shape[0]}")

@@ -3,7 +3,7 @@
 import numpy as np
 
 from serving.api.reporting import reporting
-from serving.api.running import fill_spec, leased, run_admitted, signature_name_of
+from serving.api.running import fill_spec, leased, run_admitted, signature_name_of, type_word
 from serving.errors import invalid_argument
 from serving.wire.examples import read_examples
 from serving.wire.protos import RegressionResponse
@@ -98,6 +98,6 @@ def fill_regressions(result, outputs, rows):
     if values.shape[0] != rows:
         raise invalid_argument(f"Input batch size did not match output batch size: {rows} vs. {values.shape[0]}")
     if values.dtype != np.float32:
-        raise invalid_argument(f"Expected output Tensor of DT_FLOAT.  Got: {values.dtype}")
+        raise invalid_argument(f"Expected output Tensor of DT_FLOAT. Got: {type_word(values)}")
     for value in values.ravel().tolist():
         result.regressions.add(value=value)

@@ -6,9 +6,9 @@ import grpc
 
 from serving.core.limits import cost_of
 from serving.errors import RequestError, invalid_argument
-from serving.wire.dtypes import DTYPES, dtype_name, fits
+from serving.wire.dtypes import DTYPES, dtype_name, dtype_number, fits
 
-__all__ = ["DEFAULT_SIGNATURE", "fill_spec", "leased", "run_admitted", "signature_name_of"]
+__all__ = ["DEFAULT_SIGNATURE", "fill_spec", "leased", "run_admitted", "signature_name_of", "type_word"]
 
 DEFAULT_SIGNATURE = "serving_default"
 
@@ -87,6 +87,14 @@ def fill_spec(model_spec, servable, name, signature_name):
     model_spec.name = name
     model_spec.version.value = servable.version
     model_spec.signature_name = signature_name
+
+
+def type_word(array):
+    """TensorFlow's long word for an array's type, for example `DT_FLOAT`."""
+    try:
+        return f"DT_{dtype_name(dtype_number(array.dtype)).upper()}"
+    except ValueError:
+        return str(array.dtype)
 
 
 def _check_arrays(inputs, signature):
