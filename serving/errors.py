@@ -98,7 +98,7 @@ def explain(error):
 
 def _one_line(message):
     """The first statement of an operator's error, without the graph's node names and Python's call stack."""
-    message = _PREAMBLE.sub("", message)
+    message = re.sub(r"^(\{\{[^{}]*\}\}\s*)+", "", _PREAMBLE.sub("", message))  # {{function_node ...}}
     message = re.split(r"\s*\[\[\{\{|\s*\[Op:|\n\s*Detected at node", message)[0]
     message = re.sub(r"^assertion failed: \[(.*?)\] ", r"\1 ", message)
     message = " ".join(message.split()) or "no message"

@@ -3,6 +3,7 @@
 import json
 import os
 import time
+import warnings
 from pathlib import Path
 
 import grpc
@@ -43,7 +44,9 @@ def run(options):
         ServingError: if the server cannot be reached or fails.
     """
     expressions = check_expressions(options.expression)
-    content, photo = read_photo(options.image)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, on odd or large photos: the server decides
+        content, photo = read_photo(options.image)
     output = options.output or (None if options.json else Path("overlay.png"))
     if output is not None and not output.parent.is_dir():
         raise UsageError(f"--output {output}: there is no folder {output.parent}")
