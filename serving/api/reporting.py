@@ -14,6 +14,8 @@ __all__ = ["Report", "reporting"]
 
 logger = logging.getLogger(__name__)
 
+_CLOCKS_APART = 0.1  # seconds: a client's own clock ends a call shortly before the server's
+
 
 @dataclasses.dataclass
 class Report:
@@ -72,10 +74,10 @@ def reporting(context, call, method):
 
 
 def _seen_code(call, code):
-    """What the client sees: an answer that comes too late is none."""
-    late = call.remaining() == 0
-    if code == grpc.StatusCode.CANCELLED and late:
+    """What the client sees: an answer that comes too late is none, and who leaves as his deadline passes was late."""
+    remaining = call.remaining()
+    if code == grpc.StatusCode.CANCELLED and remaining is not None and remaining < _CLOCKS_APART:
         return grpc.StatusCode.DEADLINE_EXCEEDED
-    if code == grpc.StatusCode.OK and (late or call.cancelled):
-        return grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
-    return code
+    if code == grpc.StatusCode.OK and remaining == 0:
+        return grpc.StatusCode.DEADLINE_EXCEEDED
+    return grpc.StatusCode.CANCELLED if code == grpc.StatusCode.OK and call.cancelled else code

@@ -39,7 +39,16 @@ SERVICES = {
 }
 """Methods by the full name of their service."""
 
-_SPARE_THREADS = 16  # for health, status and refusals while every prediction's thread is busy
+_ARGUMENTS = {
+    "grpc.max_receive_message_length": LARGEST_MESSAGE_BYTES,
+    "grpc.max_send_message_length": LARGEST_MESSAGE_BYTES,
+    # Else a second server would share the port and take half of the requests.
+    "grpc.so_reuseport": 0,
+    # Else a client whose machine is gone would hold a thread for two hours.
+    "grpc.keepalive_time_ms": 60_000,
+    "grpc.keepalive_timeout_ms": 20_000,
+}
+_SPARE_THREADS = 64  # for messages on their way, status and refusals while every prediction's thread is busy
 _MOST_CALLS = 2048  # open at a time; more are refused before anything of them is read
 _LONGEST_TIMEOUT = 10 * 365 * 86400.0  # seconds: a deadline beyond it is none, and clocks cannot count much further
 _LONGEST_DETAILS = 4000  # bytes: gRPC's limit for all headers of an answer is 8 KiB, and a byte may take three
@@ -56,15 +65,11 @@ def make_grpc_server(context, options):
         `grpc.Server`.
     """
     threads = options.grpc_max_threads or options.max_predictions + _SPARE_THREADS
+    # gRPC takes the first of two arguments of one name, so each must stand there once.
+    arguments = _ARGUMENTS | dict(options.grpc_channel_arguments)
     server = grpc.server(
         concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="rpc"),
-        options=[
-            ("grpc.max_receive_message_length", LARGEST_MESSAGE_BYTES),
-            ("grpc.max_send_message_length", LARGEST_MESSAGE_BYTES),
-            # Without this a second server would share the port and take half of the requests.
-            ("grpc.so_reuseport", 0),
-            *options.grpc_channel_arguments,
-        ],
+        options=list(arguments.items()),
         maximum_concurrent_rpcs=_MOST_CALLS,
     )
     for service, methods in SERVICES.items():

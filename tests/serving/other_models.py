@@ -101,3 +101,25 @@ def _save(folder, session, signatures):
     builder = v1.saved_model.Builder(str(folder))
     builder.add_meta_graph_and_variables(session, ["serve"], signature_def_map=signatures)
     builder.save()
+
+
+def write_gate(folder):
+    """A SavedModel whose `serving_default` waits, without work, until `release` lets it pass.
+
+    `serving_default` takes `x` float `(-1,)` and gives it back as `y`; each call takes a token. `release` takes `count`
+    int32 without dimensions, puts so many tokens there and gives the number of those that wait as `held`.
+    """
+    with tf.Graph().as_default(), v1.Session() as session:
+        gate = tf.queue.FIFOQueue(10_000, [tf.int32], [[]], shared_name="gate")
+        x = v1.placeholder(tf.float32, [None], name="x")
+        count = v1.placeholder(tf.int32, [], name="count")
+        with tf.control_dependencies([gate.dequeue()]):
+            y = tf.identity(x, name="y")
+        with tf.control_dependencies([gate.enqueue_many(tf.zeros([count], tf.int32))]):
+            held = gate.size()
+        signatures = {
+            "serving_default": _signature({"x": x}, {"y": y}, PREDICT),
+            "release": _signature({"count": count}, {"held": held}, PREDICT),
+        }
+        _save(Path(folder), session, signatures)
+    return Path(folder)
