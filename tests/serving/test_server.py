@@ -1,35 +1,27 @@
-"""Starting, stopping and swapping versions."""
+"""Starting, opening, health, and following configuration files, in one process."""
 
 import contextlib
 import dataclasses
-import os
-import re
 import shutil
-import signal
-import subprocess
-import sys
+import socket
 import threading
-import time
 
 import grpc
-import numpy as np
 import pytest
-from tensorflow_serving.apis import get_model_status_pb2, model_management_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from serving.client import Client, ServingError
-from serving.errors import StartError
+from serving.client import Client
+from serving.config_files import read_models
+from serving.core.settings import ModelSettings
+from serving.errors import ServingError, StartError
+from serving.options import ServerOptions
 from serving.server import Server
-from tests.conftest import ROOT
-from tests.serving.conftest import OPTIONS
-from tests.small_models import photo_bytes
+from tests.serving.core.model_folders import break_version, publish, wait_for
+from tests.serving.other_models import write_half_plus_two
+from tests.serving.slow_model import write_slow
 
-END = get_model_status_pb2.ModelVersionStatus.END
-
-
-def publish(model, base, version):
-    """Writes a version aside and renames it, as `push` does."""
-    shutil.copytree(model.folder, base / f".{version}")
-    os.rename(base / f".{version}", base / str(version))
+OPTIONS = ServerOptions(host="127.0.0.1", port=0, rest_port=0, poll_seconds=0.02, enable_model_warmup=False)
+SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 @pytest.fixture
@@ -39,162 +31,210 @@ def base(tmp_path):
 
 
 @contextlib.contextmanager
-def serving(base, **changes):
-    with Server({"lts": base}, dataclasses.replace(OPTIONS, **changes)) as server:
-        with Client(f"127.0.0.1:{server.port}", timeout=30) as client:
-            yield server, client
+def serving(models, **changes):
+    """A server while the block runs, and a channel to it."""
+    with Server(models, dataclasses.replace(OPTIONS, **changes)) as server:
+        with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+            yield server, channel
 
 
-def test_hot_swap_under_load_fails_no_request(saved_models, base):
-    expected = {
-        version: model.predictor(photo_bytes(), "the left dog").mask
-        for version, model in ((1, saved_models.first), (2, saved_models.second))
-    }
-    assert (expected[1] != expected[2]).any()
-    publish(saved_models.first, base, 1)
-    answers, failures, stop = [], [], threading.Event()
-    with serving(base, enable_model_warmup=True) as (_, client):
+def health(channel, service=""):
+    """The status of a service; the code of the refusal of an unknown one."""
+    try:
+        return health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=service)).status
+    except grpc.RpcError as error:
+        return error.code()
+
+
+def lets_in(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        return True
+    except ConnectionRefusedError:
+        return False
+
+
+def ask(server, model="m", target=None):
+    """`y` for x = 2."""
+    import numpy as np
+
+    with Client(target or f"127.0.0.1:{server.port}", model_name=model, timeout=20) as client:
+        return float(client.predict({"x": np.array([2.0], np.float32)})[0]["y"][0])
+
+
+def test_nobody_is_let_in_before_the_first_models_are_loaded(base):
+    write_slow(base / "1", seconds=0.3, warm_up_requests=3)
+    server = Server({"m": base}, dataclasses.replace(OPTIONS, enable_model_warmup=True))
+    starting = threading.Thread(target=server.start)
+    starting.start()
+    refused = 0
+    while not server.manager.serves("m"):
+        assert not lets_in(server.port)
+        assert not lets_in(server.rest_port)
+        refused += 1
+    starting.join()
+    try:
+        assert refused > 1
+        assert lets_in(server.port)
+        assert lets_in(server.rest_port)
+        assert ask(server) == 3.0
+    finally:
+        server.stop()
+
+
+def test_an_empty_server_is_not_ready_and_becomes_so_with_its_first_version(base, half_plus_two):
+    with serving({"m": base}) as (server, channel):
+        names = ("", "m", "ModelService", "PredictionService", "tensorflow.serving.PredictionService")
+        assert {health(channel, name) for name in names} == {NOT_SERVING}
+        with pytest.raises(ServingError, match="Servable not found for request") as error:
+            ask(server)
+        assert error.value.code == grpc.StatusCode.NOT_FOUND
+        publish(half_plus_two, base, 1)
+        wait_for(lambda: health(channel) == SERVING)
+        assert {health(channel, name) for name in names} == {SERVING}
+        assert ask(server) == 3.0
+
+
+def test_a_broken_second_model_turns_its_own_name_alone(tmp_path, half_plus_two):
+    for name in ("good", "broken"):
+        (tmp_path / name).mkdir()
+    publish(half_plus_two, tmp_path / "good", 1)
+    break_version(tmp_path / "broken", 1)
+    models = {name: tmp_path / name for name in ("good", "broken")}
+    with serving(models, max_num_load_retries=0) as (server, channel):
+        names = ("", "PredictionService", "ModelService", "tensorflow.serving.ModelService", "good", "broken")
+        assert [health(channel, name) for name in names] == [SERVING] * 5 + [NOT_SERVING]
+        assert health(channel, "third") == grpc.StatusCode.NOT_FOUND
+        server.manager.reload({"good": ModelSettings(tmp_path / "good")})
+        publish(half_plus_two, tmp_path / "good", 2)  # the next change of any version tells it
+        wait_for(lambda: health(channel, "broken") == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN)
+        assert health(channel) == SERVING
+
+
+def test_without_its_service_health_is_not_there(base):
+    with serving({"m": base}, health_service=False) as (_, channel):
+        assert health(channel) == grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_health_turns_first_and_new_requests_are_still_taken_for_a_while(base):
+    write_slow(base / "1", seconds=0.5)
+    with serving({"m": base}) as (server, channel):
+        answers, running = [], threading.Thread(target=lambda: answers.append(ask(server)))
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        assert next(watch).status == SERVING
+        running.start()
+        wait_for(lambda: server.admission.predictions)
+        ending = threading.Thread(target=server.stop, kwargs={"lame_duck": 0.5})
+        ending.start()
+        assert next(watch).status == NOT_SERVING
+        assert not answers  # it still runs
+        assert ask(server) == 3.0  # begun after health turned
+        running.join()
+        assert answers == [3.0]
+        ending.join(timeout=10)  # though somebody still watches health
+        assert not ending.is_alive()
+        assert not lets_in(server.port)
+        assert not lets_in(server.rest_port)
+
+
+def test_what_does_not_end_is_broken_off_when_the_grace_is_over(base):
+    write_slow(base / "1", seconds=30)
+    with serving({"m": base}, grace_seconds=1.0) as (server, _):
+        codes = []
 
         def run():
-            while not stop.is_set():
-                try:
-                    answers.extend(client.segment(photo_bytes(), ["the left dog"]))
-                except ServingError as error:
-                    failures.append(error)
+            try:
+                ask(server)
+            except ServingError as error:
+                codes.append(error.code)
 
-        threads = [threading.Thread(target=run) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        time.sleep(0.5)
-        publish(saved_models.second, base, 2)
-        client.wait_until_ready(60, version=2)
-        seen = len(answers)
-        while len(answers) < seen + 20:
-            time.sleep(0.05)
-        stop.set()
-        for thread in threads:
-            thread.join()
-        wait_for(lambda: client.status()[1].state == END)
-    assert failures == []
-    assert {answer.version for answer in answers} == {1, 2}
-    assert [answer.version for answer in answers[-4:]] == [2] * 4
-    for answer in answers:
-        np.testing.assert_array_equal(answer.mask, expected[answer.version])
+        running = threading.Thread(target=run)
+        running.start()
+        wait_for(lambda: server.admission.predictions)
+        server.stop()
+        running.join(timeout=10)
+        assert codes
+        assert codes[0] in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 
 
-def wait_for(condition, seconds=30):
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "did not happen"
-        time.sleep(0.05)
+@pytest.mark.parametrize("which", ["port", "rest_port"])
+def test_a_port_in_use_is_named_before_anything_is_loaded(base, which):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(StartError, match=f"cannot listen on 127.0.0.1:{port}"):
+            Server({"m": base}, dataclasses.replace(OPTIONS, **{which: port}))
 
 
-def test_a_broken_version_is_reported_and_the_old_one_stays(saved_models, base):
-    publish(saved_models.first, base, 1)
-    with serving(base) as (_, client):
-        (base / "2").mkdir()
-        (base / "2" / "saved_model.pb").write_bytes(b"not a graph")
-        wait_for(lambda: 2 in client.status() and client.status()[2].state == END)
-        assert client.status()[2].status.error_code != 0
-        assert client.segment(photo_bytes(), ["the dog"])[0].version == 1
-        publish(saved_models.second, base, 3)  # and the next good one comes in
-        client.wait_until_ready(60, version=3)
-        assert client.segment(photo_bytes(), ["the dog"])[0].version == 3
+def test_a_port_taken_while_models_are_loaded_is_named(base, half_plus_two):
+    publish(half_plus_two, base, 1)
+    server = Server({"m": base}, OPTIONS)
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", server.port))
+        other.listen()
+        with pytest.raises(StartError, match=f"cannot listen on 127.0.0.1:{server.port}"):
+            server.start()
+    server.stop()
 
 
-def test_a_withdrawn_version_gives_way_to_the_one_before(saved_models, base):
-    publish(saved_models.first, base, 1)
-    publish(saved_models.second, base, 2)
-    with serving(base) as (_, client):
-        assert client.segment(photo_bytes(), ["the dog"])[0].version == 2
-        os.rename(base / "2", base / ".withdrawn")
-        wait_for(lambda: client.segment(photo_bytes(), ["the dog"])[0].version == 1)
-
-
-def test_an_empty_folder_is_waited_on(saved_models, base):
-    with serving(base) as (server, client):
-        assert not server.models.ready
-        with pytest.raises(ServingError, match="Servable not found for request") as error:
-            client.segment(photo_bytes(), ["the dog"])
-        assert error.value.code == grpc.StatusCode.NOT_FOUND
-        publish(saved_models.first, base, 1)
-        assert client.wait_until_ready(60) == 1
-        wait_for(lambda: server.models.ready)
-
-
-def test_reload_takes_another_model_and_version_policy(saved_models, base):
-    publish(saved_models.first, base, 1)
-    publish(saved_models.second, base, 2)
-    with serving(base) as (_, client):
-        request = model_management_pb2.ReloadConfigRequest()
-        entry = request.config.model_config_list.config.add(
-            name="both", base_path=str(base), model_platform="tensorflow"
-        )
-        entry.model_version_policy.all.SetInParent()
-        entry.version_labels["stable"] = 1
-        client._models.HandleReloadConfigRequest(request, timeout=60)
-        client.model_name = "both"
-        assert set(client.status()) == {1, 2}
-        client.version = 1
-        assert client.segment(photo_bytes(), ["the dog"])[0].version == 1
-        client.model_name = "lts"
-        with pytest.raises(ServingError, match="Servable not found"):
-            client.segment(photo_bytes(), ["the dog"])
-
-
-def test_a_port_in_use_and_a_missing_folder_are_named(server, base):
-    with pytest.raises(StartError, match=f"cannot listen on 127.0.0.1:{server.port}"):
-        Server({"lts": base}, dataclasses.replace(OPTIONS, port=server.port))
+def test_a_missing_folder_is_named(base):
     with pytest.raises(StartError, match="nowhere: no such folder"):
-        Server({"lts": base / "nowhere"}, OPTIONS)
+        Server({"m": base / "nowhere"}, OPTIONS)
 
 
-@contextlib.contextmanager
-def server_process(base, port=0, warm_up="false"):
-    """The server as users start it; yields the process and its port."""
-    words = ["server", "--port", port, "--model_base_path", base, "--enable_model_warmup", warm_up]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "serving", *map(str, words)], cwd=ROOT, stderr=subprocess.PIPE, text=True
+def test_a_unix_socket_answers_beside_the_port(base, half_plus_two, tmp_path):
+    publish(half_plus_two, base, 1)
+    path = tmp_path / "s.sock"
+    for _ in range(2):  # what an ended server left is no hindrance
+        with serving({"m": base}, grpc_socket_path=str(path)) as (server, _):
+            assert ask(server, target=f"unix:{path}") == ask(server) == 3.0
+
+
+def config_text(tmp_path, *names, label=None):
+    entries = "".join(
+        f'config {{ name: "{name}" base_path: "{tmp_path / name}" model_platform: "tensorflow" '
+        + (f'version_labels {{ key: "stable" value: {label} }}' if label else "")
+        + "}"
+        for name in names
     )
-    # Somebody must read on, or the server would wait for room in the pipe.
-    reader = threading.Thread(target=process.stderr.read, daemon=True)
-    try:
-        for line in process.stderr:
-            found = re.search(r"Running gRPC ModelServer at 0\.0\.0\.0:(\d+)", line)
-            if found:
-                break
-        else:
-            pytest.fail(f"the server ended with {process.wait()}")
-        reader.start()
-        yield process, int(found.group(1))
-    finally:
-        process.kill()
-        process.wait()
-        if reader.is_alive():
-            reader.join()  # closing under a reader would leave the file open
-        process.stderr.close()
+    return f"model_config_list {{ {entries} }}"
 
 
-def test_a_killed_server_starts_again_on_its_port_and_sigterm_ends_it_well(saved_models, base):
-    publish(saved_models.first, base, 1)
-    with server_process(base) as (process, port), Client(f"127.0.0.1:{port}", timeout=30) as client:
-        client.wait_until_ready(60)
-        expected = client.segment(photo_bytes(), ["the dog"])[0].mask
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        with pytest.raises(ServingError, match="cannot be reached"):
-            client.segment(photo_bytes(), ["the dog"])
-        with server_process(base, port) as (again, same_port):
-            assert same_port == port
-            client.wait_until_ready(60)
-            np.testing.assert_array_equal(client.segment(photo_bytes(), ["the dog"])[0].mask, expected)
-            again.send_signal(signal.SIGTERM)
-            assert again.wait(30) == 0
+def test_a_changed_config_file_is_taken_and_a_broken_one_is_not(tmp_path, half_plus_two, caplog):
+    for name, offset in (("two", 2.0), ("three", 3.0)):
+        (tmp_path / name).mkdir()
+        write_half_plus_two(tmp_path / name / "1", offset=offset)
+    path = tmp_path / "models.config"
+    path.write_text(config_text(tmp_path, "two"))
+    changes = {"model_config_file": path, "model_config_poll_seconds": 0.02}
+    with serving(read_models(path), **changes) as (server, channel):
+        assert ask(server, "two") == 3.0
+        path.write_text("model_config_list { config { name: 5 } }")
+        wait_for(lambda: "Error parsing text-format tensorflow.serving.ModelServerConfig" in caplog.text)
+        path.unlink()
+        wait_for(lambda: "No such file" in caplog.text)
+        assert ask(server, "two") == 3.0
+        assert health(channel, "two") == SERVING
+        path.write_text(config_text(tmp_path, "three"))
+        wait_for(lambda: server.manager.names == ["three"] and server.manager.serves("three"))
+        assert ask(server, "three") == 4.0
+        assert health(channel, "three") == SERVING
+        # A label of a version that is not there yet is tried again until it is.
+        path.write_text(config_text(tmp_path, "three", label=2))
+        wait_for(lambda: "assign label to version 2" in caplog.text)
+        assert server.manager.settings["three"].labels == ()
+        shutil.copytree(tmp_path / "three" / "1", tmp_path / ".2")
+        (tmp_path / ".2").rename(tmp_path / "three" / "2")
+        wait_for(lambda: server.manager.settings["three"].labels == (("stable", 2),))
 
 
-def test_sigterm_in_the_middle_of_a_load_ends_it_well_too(saved_models, base):
-    publish(saved_models.first, base, 1)
-    with server_process(base, warm_up="true") as (process, _):
-        time.sleep(1)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+def test_a_config_file_that_is_not_polled_stays_as_it_was(tmp_path, half_plus_two):
+    (tmp_path / "two").mkdir()
+    publish(half_plus_two, tmp_path / "two", 1)
+    path = tmp_path / "models.config"
+    path.write_text(config_text(tmp_path, "two"))
+    with serving(read_models(path), model_config_file=path) as (server, _):
+        path.write_text("junk")
+        publish(half_plus_two, tmp_path / "two", 2)
+        wait_for(lambda: 2 in server.manager.states("two"))  # looks go on, at versions alone
+        assert server._poller is None
