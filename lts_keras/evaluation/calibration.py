@@ -53,7 +53,7 @@ def calibrate(network, data_dir, options, progress=print):
     presence = network.presence
     if options.presence:
         presence = _calibrated(highest, has_target, split)
-    sure = presence(*highest.T).numpy()
+    sure = presence(*highest.T)
     empty = np.zeros(len(kept), bool) if presence.threshold is None else sure < presence.threshold
     sweep = _sweep(facts, empty)
     threshold = None
@@ -153,7 +153,7 @@ def _calibrated(highest, has_target, split):
     except DataError as error:
         raise DataError(f"evaluate.calibration_split: {split}: {error}") from None
     # What the graph computes, rounded as there, is what the threshold is held against.
-    threshold = choose_presence_threshold(presence(*highest.T).numpy(), has_target)
+    threshold = choose_presence_threshold(presence(*highest.T), has_target)
     return dataclasses.replace(presence, threshold=threshold)
 
 

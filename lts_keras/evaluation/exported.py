@@ -6,7 +6,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401 - registers the operators of the tokenizer, which the graph holds
 
-from lts_keras.prediction.settings import ONNX_KEY, SETTINGS_FILE, ModelSettings
+from lts_keras.prediction.onnx_network import OnnxNetwork, holds_onnx
+from lts_keras.prediction.settings import SETTINGS_FILE, ModelSettings
 from lts_keras.weights import WeightsError
 
 __all__ = ["ExportedNetwork", "open_export"]
@@ -18,10 +19,11 @@ class ExportedNetwork:
     """An export with what judging needs to know, as `ModelNetwork` has it.
 
     Args:
-        kind: `"saved_model"` or `"onnx"`.
+        kind: `"saved_model"`, `"onnx"` or `"onnx_int8"`.
         path: of the export, for messages.
         settings: `ModelSettings`.
-        run: function of float32 `(N, S, S, 3)` and int32 `(N, T)` tensors that gives `mask` and `prior`.
+        run: function of float32 images `(B, S, S, 3)`, int32 token ids `(N, T)`, and the image that each of these
+            belongs to, int32 `(N,)`, that gives `mask` and `prior`, N rows.
     """
 
     num_devices = 1
@@ -39,17 +41,17 @@ class ExportedNetwork:
             WeightsError: the export cannot be run, for example since its inputs have another size than it says.
         """
         try:
-            mask, prior = self._run(tf.gather(batch["image"], batch["image_index"]), batch["token_ids"])
+            mask, prior = self._run(batch["image"], batch["token_ids"], batch["image_index"])
         except Exception as error:  # each runtime has exceptions of its own
             raise WeightsError(f"{self.path}: cannot be run: {_line(error)}") from error
         return tf.cast(mask, tf.float32), tf.cast(prior, tf.float32)
 
 
 def open_export(path):
-    """Opens the folder of a SavedModel or an ONNX file.
+    """Opens the folder of a SavedModel, an ONNX file, or the folder of several.
 
     Args:
-        path: as `lts export` wrote it, or a copy elsewhere.
+        path: as `lts export` wrote it, or a copy elsewhere; for ONNX files as for `OnnxNetwork`.
 
     Returns:
         `ExportedNetwork`.
@@ -61,7 +63,7 @@ def open_export(path):
     path = Path(path)
     if (path / "saved_model.pb").is_file():
         return _open_saved_model(path)
-    if path.is_file():
+    if path.is_file() or holds_onnx(path):
         return _open_onnx(path)
     found = "a folder without saved_model.pb" if path.is_dir() else "nothing there"
     raise WeightsError(f"{path}: neither the folder of a SavedModel nor an ONNX file. Received: {found}")
@@ -79,32 +81,22 @@ def _open_saved_model(path):
     signature = loaded.signatures[_SIGNATURE]
 
     # What was loaded holds the weights and must live as long as its function.
-    def run(image, token_ids, _loaded=loaded):
-        found = signature(image=image, token_ids=token_ids)
+    def run(image, token_ids, image_index, _loaded=loaded):
+        found = signature(image=tf.gather(image, image_index), token_ids=token_ids)
         return found["mask"], found["prior"]
 
     return ExportedNetwork("saved_model", path, settings, run)
 
 
 def _open_onnx(path):
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise ImportError("judging an ONNX file needs the extra `onnx`: pip install lts-keras[onnx]") from error
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors; the warnings are about the converter's choice of attributes
-    try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # the runtime has an exception of its own for each cause
-        raise WeightsError(f"{path}: cannot be read as ONNX: {_line(error)}") from error
-    properties = session.get_modelmeta().custom_metadata_map
-    settings = _settings(f"{path}: metadata property {ONNX_KEY}", lambda: properties[ONNX_KEY])
+    network = OnnxNetwork(path)
 
-    def run(image, token_ids):
-        inputs = {"image": np.asarray(image), "token_ids": np.asarray(token_ids)}
-        return session.run(["mask", "prior"], inputs)
+    def run(image, token_ids, image_index):
+        return network(np.asarray(image), np.asarray(token_ids), np.asarray(image_index))
 
-    return ExportedNetwork("onnx", path, settings, run)
+    # The 8-bit form has results of its own, beside those of the other one.
+    kind = "onnx" if network.settings.precision == "float32" else f"onnx_{network.settings.precision}"
+    return ExportedNetwork(kind, network.path, network.settings, run)
 
 
 def _settings(name, read):

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from lts_keras.data.input.geometry import restore_points, restore_probabilities
 from lts_keras.data.input.placement import letterbox_box
-from lts_keras.prediction.presence import Presence
+from lts_keras.prediction.presence import LEAST, Presence
 
 __all__ = ["restore_answer", "restore_answers"]
 
@@ -37,7 +37,7 @@ def restore_answers(mask, prior, height, width, size, threshold, resize="letterb
     inside = probabilities > threshold
     highest_prior, point = _peak(prior, height, width, size, resize)
     highest_mask = tf.reduce_max(probabilities, axis=[1, 2])
-    sure = presence(highest_mask, highest_prior)
+    sure = _sure(presence, highest_mask, highest_prior)
     if presence.threshold is not None:
         inside &= (sure >= presence.threshold)[:, None, None]
     count = tf.reduce_sum(tf.cast(inside, tf.float32), axis=[1, 2])
@@ -57,6 +57,17 @@ def restore_answer(mask, prior, height, width, size, threshold, resize="letterbo
     """As `restore_answers` for one expression, all tensors without the first axis."""
     answers = restore_answers(mask[None], prior[None], height, width, size, threshold, resize, presence)
     return {name: value[0] for name, value in answers.items()}
+
+
+def _sure(presence, mask, prior):
+    """As a call of `Presence`."""
+    logits = (presence.mask_weight * _logit(mask), presence.prior_weight * _logit(prior))
+    return tf.sigmoid(presence.bias + logits[0] + logits[1])
+
+
+def _logit(probability):
+    kept = tf.clip_by_value(probability, LEAST, 1 - LEAST)
+    return tf.math.log(kept) - tf.math.log1p(-kept)
 
 
 def _bounds(inside):

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-import tensorflow as tf
+import numpy as np
 
 __all__ = ["LEAST", "Presence"]
 
@@ -31,17 +31,18 @@ class Presence:
     threshold: float | None = None
 
     def __call__(self, mask, prior):
-        """Presence of largest probabilities; graph operations alone.
+        """Presence of largest probabilities; `lts_keras.prediction.answer` has it as graph operations.
 
         Args:
-            mask, prior: float32 tensors of one shape, the largest probability of each.
+            mask, prior: float arrays of one shape, the largest probability of each.
 
         Returns:
-            float32 tensor of that shape, 0..1.
+            float32 array of that shape, 0..1.
         """
-        return tf.sigmoid(self.bias + self.mask_weight * _logit(mask) + self.prior_weight * _logit(prior))
+        logit = self.bias + self.mask_weight * _logit(mask) + self.prior_weight * _logit(prior)
+        return (1 / (1 + np.exp(-logit))).astype(np.float32)
 
 
 def _logit(probability):
-    kept = tf.clip_by_value(probability, LEAST, 1 - LEAST)
-    return tf.math.log(kept) - tf.math.log1p(-kept)
+    kept = np.clip(np.asarray(probability, np.float64), LEAST, 1 - LEAST)
+    return np.log(kept) - np.log1p(-kept)
