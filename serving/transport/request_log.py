@@ -32,6 +32,7 @@ class RequestLog:
         settings: `RequestLogSettings`: prefix of the files, sampling rate, whether photos are kept, size of all files.
         logging_of: callable, model name to its `LoggingConfig` or `None`. A model with one has its own sampling rate,
             and its own prefix if that says one.
+        file_seconds: float, after which a file is completed though it has room.
 
     Attributes:
         written: int, records in files.
@@ -39,9 +40,10 @@ class RequestLog:
         failed: int, records that could not be written.
     """
 
-    def __init__(self, settings, logging_of=lambda model: None):
+    def __init__(self, settings, logging_of=lambda model: None, file_seconds=600.0):
         self._settings = settings
         self._logging_of = logging_of
+        self._file_seconds = file_seconds
         self._random = random.Random()
         self._queue, self._queued_bytes = collections.deque(), 0
         self._changed = threading.Condition()
@@ -113,7 +115,7 @@ class RequestLog:
     def _of_prefix(self, prefix):
         prefix = str(prefix)
         if prefix not in self._files:
-            self._files[prefix] = LogFiles(prefix, self._settings.max_bytes)
+            self._files[prefix] = LogFiles(prefix, self._settings.max_bytes, file_seconds=self._file_seconds)
         return self._files[prefix]
 
     def _run(self):
