@@ -12,7 +12,7 @@ from lts_keras.commands.cost import add_cost_arguments, show_cost
 from lts_keras.commands.exported import judge_export
 from lts_keras.commands.figure import add_figure_arguments, draw_figure
 from lts_keras.commands.inspect_path import inspect_path
-from lts_keras.commands.predict import check_question, predict_to_file, predict_with_preset
+from lts_keras.commands.predict import check_question, predict_to_file, predict_with_onnx, predict_with_preset
 from lts_keras.commands.refiner import add_feature_arguments, print_coarse, write_features_of
 from lts_keras.commands.resolved import print_resolved
 from lts_keras.commands.table import add_table_arguments, write_table
@@ -60,10 +60,13 @@ def make_parser():
     predict = _command(
         commands,
         "predict",
-        "answer expressions on one photo, with --preset or with what --config and --workdir trained",
+        "answer expressions on one photo, with --preset, with ONNX files or with what --config and --workdir trained",
         required=False,
     )
     predict.add_argument("--preset", type=Path, metavar="DIR", help="folder of a trained model; needs nothing else")
+    predict.add_argument(
+        "--model", type=Path, metavar="PATH", help="ONNX file or folder of an export; needs nothing else"
+    )
     predict.add_argument("--image", type=Path, required=True, help="JPEG or PNG file")
     predict.add_argument(
         "--expression", action="append", required=True, help="what to look for; may be given several times"
@@ -127,6 +130,8 @@ def _run(options):
         check_question(options)
     if options.command == "predict" and options.preset:
         return predict_with_preset(options)
+    if options.command == "predict" and options.model:
+        return predict_with_onnx(options)
     if options.command == "inspect" and _names_a_path(options):
         return inspect_path(options.subject, parse_config({}, options.overrides).imports)
     config = load_config(options.config, options.overrides)

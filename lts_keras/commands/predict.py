@@ -1,14 +1,18 @@
-"""`lts predict`: expressions on one photo, answered by a preset. TensorFlow comes after all that can be checked."""
+"""`lts predict`: expressions on one photo, answered by a preset, or by ONNX files without TensorFlow.
+
+TensorFlow comes after all that can be checked.
+"""
 
 from lts_keras.commands.resolved import print_resolved
 from lts_keras.config.errors import ConfigError
 from lts_keras.config.read import parse_config
 from lts_keras.evaluation.pictures import write_overlay
+from lts_keras.prediction.onnx_predictor import OnnxPredictor
 from lts_keras.prediction.question import check_expressions, check_photo_file, read_photo, view_photo
 from lts_keras.utils.quiet import import_tensorflow
 from lts_keras.weights import WeightsError
 
-__all__ = ["check_question", "predict_to_file", "predict_with_preset"]
+__all__ = ["check_question", "predict_to_file", "predict_with_onnx", "predict_with_preset"]
 
 WITH_PRESET = ("evaluate.threshold", "imports")
 """Keys that mean something where a preset has decided all others."""
@@ -18,16 +22,18 @@ def check_question(options):
     """Checks what a user gave to `lts predict`, without TensorFlow.
 
     Raises:
-        ConfigError: neither a preset nor configuration and work directory, or both.
+        ConfigError: not exactly one of preset, ONNX files, and configuration with work directory.
         DataError: an empty expression, or a photo that cannot be read.
         WeightsError: no preset lies there.
     """
-    given = [name for name in ("preset", "config", "workdir") if getattr(options, name)]
-    if given not in (["preset"], ["config", "workdir"]):
+    given = [name for name in ("preset", "model", "config", "workdir") if getattr(options, name)]
+    if given not in (["preset"], ["model"], ["config", "workdir"]):
         received = " ".join(f"--{name}" for name in given) or "none of them"
-        raise ConfigError(f"give --preset alone, or --config and --workdir. Received: {received}")
+        raise ConfigError(f"give --preset alone, --model alone, or --config and --workdir. Received: {received}")
     check_expressions(options.expression)
     check_photo_file(options.image)
+    if options.model:
+        return
     described = (options.preset or options.workdir / "train" / "preset") / "model.json"
     if not described.is_file():
         raise WeightsError(f"{described}: no such file; a preset is what `lts train` leaves in train/preset")
@@ -51,6 +57,26 @@ def predict_with_preset(options):
     config = parse_config({}, options.overrides)
     print_resolved(config, f"{options.preset}/model.json")
     predict_to_file(config, options.preset, options.image, options.expression, options.output)
+
+
+def predict_with_onnx(options):
+    """Runs `lts predict --model`: ONNX files hold all that an answer takes, and TensorFlow is not imported.
+
+    Raises:
+        ConfigError: an override, or onnxruntime is not installed.
+        WeightsError: the files are missing or damaged.
+    """
+    if options.overrides:
+        raise ConfigError(
+            f"{options.overrides[0].partition('=')[0]}: the export has decided this; --model stands alone"
+        )
+    try:
+        predictor = OnnxPredictor(options.model)
+    except ImportError as error:
+        raise ConfigError(f"{options.model}: {error}") from error
+    expressions = check_expressions(options.expression)
+    predictions = predictor.predict_many(options.image, expressions)
+    write_overlay(options.output, view_photo(options.image), expressions, predictions)
 
 
 def predict_to_file(config, preset, image, expressions, output, workdir=None):

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from lts_keras.data.plain_photo import read_plain_orientation, turn_upright
 from lts_keras.data.schema import DataError
 from lts_keras.data.words import has_word
-from lts_keras.utils.quiet import import_tensorflow
 
 __all__ = ["check_expressions", "check_photo_file", "read_photo", "view_photo"]
 
@@ -60,11 +60,7 @@ def view_photo(photo):
         DataError: as `check_photo_file`.
     """
     name, content = read_photo(photo)
-    pixels = _decode(name, content)
-    import_tensorflow()
-    from lts_keras.data.orientation import read_orientation, upright
-
-    return upright(pixels, read_orientation(content)).numpy()
+    return turn_upright(_decode(name, content), read_plain_orientation(content))
 
 
 def _decode(name, content):

@@ -56,7 +56,7 @@ def test_the_form_by_configuration_answers_the_same(shelf, tmp_path, tiny_config
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ([], "give --preset alone, or --config and --workdir. Received: none of them"),
+        ([], "give --preset alone, --model alone, or --config and --workdir. Received: none of them"),
         (["--preset", "{p}", "--workdir", "w"], "Received: --preset --workdir"),
         (["--preset", "{p}", "--config", "c"], "Received: --preset --config"),
         (["--config", "c"], "Received: --config"),
