@@ -1,6 +1,7 @@
 """TensorFlow Serving's REST interface beside gRPC, in a thread with a loop of its own."""
 
 import asyncio
+import contextlib
 import functools
 import logging
 import socket
@@ -98,14 +99,29 @@ class RestServer:
 
     async def _finish(self, grace):
         end = time.monotonic() + grace
-        for server in self._server.servers:
-            server.close()
+        await self._close_port()
         while self._is_in_use() and time.monotonic() < end:
             await asyncio.sleep(0.02)
         self._app.abandon()
         while self._app.active and time.monotonic() < end + _LAST_SECONDS:
             await asyncio.sleep(0.02)
         self._server.should_exit = True
+
+    async def _close_port(self):
+        """Takes in who has come, then nobody any more. asyncio alone would lose clients between its two steps."""
+        self._loop.remove_reader(self._socket)
+        await asyncio.sleep(0)
+        clients = []
+        with contextlib.suppress(OSError):  # BlockingIOError: nobody waits
+            while True:
+                clients.append(self._socket.accept()[0])
+        for server in self._server.servers:
+            server.close()
+        for client in clients:
+            await self._loop.connect_accepted_socket(self._make_protocol, client)
+
+    def _make_protocol(self):
+        return BoundedProtocol(self._server.config, self._server.server_state, {}, self._loop)
 
     def _is_in_use(self):
         """Whether a request is on its way. A client that was just answered may be sending its next one."""

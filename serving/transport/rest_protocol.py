@@ -9,6 +9,8 @@ __all__ = ["BoundedProtocol"]
 _MOST_CONNECTIONS = 2000
 _LONGEST_HEAD = 64 << 10  # bytes of a request's line and headers
 _MOST_WAITING = 16  # requests that a client sends before the answer to its first
+_MOST_PASSED_OVER = 8 << 20  # bytes that come after a refusal
+_SECONDS_TO_READ = 2  # the refusal
 _LOOK_SECONDS = 10
 _SILENT_SECONDS = 30  # in the middle of a head, or of an answer that is not fetched
 
@@ -19,7 +21,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport):
         """A client has come."""
         super().connection_made(transport)
-        self._in_head, self._head_bytes, self._unsent = True, 0, 0
+        self._in_head, self._head_bytes, self._unsent, self._refused = True, 0, 0, False
         self._heard = self._sent = self.loop.time()
         self._looking = self.loop.call_later(_LOOK_SECONDS, self._look)
         if len(self.connections) > _MOST_CONNECTIONS:
@@ -34,8 +36,12 @@ class BoundedProtocol(HttpToolsProtocol):
         """A part of a request has come."""
         self._heard = self.loop.time()
         self._head_bytes += len(data)
+        if self._refused:
+            if self._head_bytes > _MOST_PASSED_OVER:
+                self.transport.abort()
+            return
         super().data_received(data)
-        if self._in_head and self._head_bytes > _LONGEST_HEAD and not self.transport.is_closing():
+        if self._in_head and self._head_bytes > _LONGEST_HEAD and not self._refused:
             self._refuse(431, f"the head of the request is longer than {_LONGEST_HEAD} bytes")
 
     def on_headers_complete(self):
@@ -68,7 +74,10 @@ class BoundedProtocol(HttpToolsProtocol):
         content = json.dumps({"error": message}).encode()
         head = b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(content)
         self.transport.write(STATUS_LINE[code] + head + content)
-        self.transport.close()
+        # A connection that is closed on a client that still sends is reset, and the answer lost.
+        self._refused = True
+        self.transport.write_eof()
+        self.loop.call_later(_SECONDS_TO_READ, self.transport.abort)
 
     def _look(self):
         """Cuts off a client that keeps a connection busy and does nothing on it."""
