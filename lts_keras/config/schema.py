@@ -190,6 +190,12 @@ class ExportConfig(Section):
     batch_timeout_micros: NonNegativeInt = 2000
     max_photo_pixels: PositiveInt = MAX_PHOTO_PIXELS
     """Larger photos are refused."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """In which the served network calculates: `bfloat16` is faster on processors that have it in hardware, and slower
+    on others."""
+    warm_up_requests: str | None = None
+    """TFRecord file of a server's request log: real requests that a server runs before it gives a version out; `null`:
+    a drawn photo."""
     onnx: Literal["whole", "halves", "both", False] = "whole"
     """ONNX files beside the SavedModel: the network in one (`true` says the same), in two halves, for several sentences
     on one photo, or both; each file holds its own weights."""
