@@ -66,10 +66,8 @@ class Server:
         self.manager = Manager(settings, options, self.events)
         self.health = Health(self.manager, self.events)
         self.metrics = Metrics(self.events, self.manager, self.admission)
-        self._request_log = None
-        if options.request_log is not None:
-            self._request_log = RequestLog(options.request_log)
-            self.events.subscribe(self._request_log)
+        self._request_log = RequestLog(options.request_log, lambda name: self.manager.settings.get(name))
+        self.events.subscribe(self._request_log)
         cache = PhotoCache(options.photo_cache_bytes) if options.photo_cache_bytes else None
         self.context = ServingContext(
             self.manager,
@@ -102,8 +100,7 @@ class Server:
         Raises:
             StartError: if a port was taken by somebody else meanwhile.
         """
-        if self._request_log:
-            self._request_log.start()
+        self._request_log.start()
         self.manager.refresh()
         with self._opening:
             if not self._stopping.is_set():
@@ -140,8 +137,7 @@ class Server:
             self._rest.stop()
         self._held.release()
         self.manager.close()
-        if self._request_log:
-            self._request_log.stop()
+        self._request_log.stop()
         self._stopped.set()
 
     def __enter__(self):

@@ -89,8 +89,8 @@ def run_signature(context, model_spec, read_inputs, call, output_filter=(), meth
         outputs = _choose_outputs(output_filter, signature)
         (results,) = run_admitted(context, servable, [(name, outputs)], inputs, call, report)
         result = Result(model_spec.name, servable.version, name, {name: results[name] for name in outputs})
-        if context.options.request_log is not None and report.request is None:
-            report.request, report.response = _as_messages(model_spec, inputs, output_filter, result)
+        if report.request is None:
+            report.request = functools.partial(_as_messages, model_spec, inputs, output_filter, result)
         return result
 
 

@@ -61,7 +61,8 @@ class RequestEnded:
         code: `grpc.StatusCode`.
         seconds: float, from the moment when the request was read.
         rows: int, 0 if it was refused before they were counted.
-        request, response: messages, for the request log; `None` where there are none.
+        request, response: messages, for the request log; `None` where there are none. Where they would have to be made
+            first, `request` is a callable that gives both.
     """
 
     model: str

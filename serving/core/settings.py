@@ -19,12 +19,16 @@ class ModelSettings:
         num_latest: int, how many of the newest versions are served; 0 for all.
         specific: the versions that are served, whatever else there is; empty to go by `num_latest`.
         labels: pairs of a version's label and its number.
+        log_prefix: str, where its requests are logged; empty for where the server logs all.
+        log_sampling_rate: float, the share of them that is; `None` for the server's own.
     """
 
     base_path: Path
     num_latest: int = 1
     specific: tuple[int, ...] = ()
     labels: tuple[tuple[str, int], ...] = ()
+    log_prefix: str = ""
+    log_sampling_rate: float | None = None
 
     def choose(self, versions, failed=()):
         """The versions to serve, of those that there are.
@@ -85,11 +89,13 @@ def settings_from_proto(config):
 
 
 def _read_entry(entry):
-    policy = entry.model_version_policy
+    policy, logged = entry.model_version_policy, entry.logging_config
     kind = policy.WhichOneof("policy_choice")
     return ModelSettings(
         base_path=Path(entry.base_path),
         num_latest=0 if kind == "all" else max(1, policy.latest.num_versions),
         specific=tuple(policy.specific.versions) if kind == "specific" else (),
         labels=tuple(sorted(entry.version_labels.items())),
+        log_prefix=logged.log_collector_config.filename_prefix,
+        log_sampling_rate=logged.sampling_config.sampling_rate if entry.HasField("logging_config") else None,
     )

@@ -4,6 +4,7 @@ They are what drift is looked for in, and, with their photos, requests to warm a
 """
 
 import collections
+import dataclasses
 import logging
 import random
 import threading
@@ -13,6 +14,7 @@ import grpc
 
 from serving.core.events import RequestEnded
 from serving.errors import StartError
+from serving.options import RequestLogSettings
 from serving.transport.log_files import LogFiles
 from serving.transport.log_records import make_record
 
@@ -30,8 +32,9 @@ class RequestLog:
 
     Args:
         settings: `RequestLogSettings`: prefix of the files, sampling rate, whether photos are kept, size of all files.
-        logging_of: callable, model name to its `LoggingConfig` or `None`. A model with one has its own sampling rate,
-            and its own prefix if that says one.
+            `None`: only models that say so themselves are logged, without photos.
+        models: callable, model name to its `ModelSettings` or `None`. One with a sampling rate of its own goes by that,
+            and by its own prefix if it has one.
         file_seconds: float, after which a file is completed though it has room.
 
     Attributes:
@@ -40,9 +43,9 @@ class RequestLog:
         failed: int, records that could not be written.
     """
 
-    def __init__(self, settings, logging_of=lambda model: None, file_seconds=600.0):
-        self._settings = settings
-        self._logging_of = logging_of
+    def __init__(self, settings, models=lambda name: None, file_seconds=600.0):
+        self._settings = settings or RequestLogSettings(path=None)
+        self._models = models
         self._file_seconds = file_seconds
         self._random = random.Random()
         self._queue, self._queued_bytes = collections.deque(), 0
@@ -76,6 +79,9 @@ class RequestLog:
         prefix, rate = self._choose(event.model)
         if prefix is None or self._random.random() >= rate:
             return
+        if callable(event.request):
+            request, response = event.request()
+            event = dataclasses.replace(event, request=request, response=response)
         size = event.request.ByteSize() + (event.response.ByteSize() if event.response is not None else 0)
         with self._changed:
             full = len(self._queue) >= QUEUE_RECORDS or self._queued_bytes + size > QUEUE_BYTES
@@ -106,10 +112,9 @@ class RequestLog:
     def _choose(self, model):
         """Prefix and sampling rate for a model; `(None, 0)` for no log."""
         prefix, rate = self._settings.path, self._settings.sampling_rate
-        config = self._logging_of(model)
-        if config is not None:
-            prefix = config.log_collector_config.filename_prefix or prefix
-            rate = config.sampling_config.sampling_rate
+        own = self._models(model)
+        if own is not None and own.log_sampling_rate is not None:
+            prefix, rate = own.log_prefix or prefix, own.log_sampling_rate
         return (prefix, rate) if prefix is not None else (None, 0.0)
 
     def _of_prefix(self, prefix):

@@ -16,10 +16,12 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
+from google.protobuf import text_format
 from tensorflow_serving.apis import prediction_log_pb2
 
 from serving.client import Client, ServingError
 from serving.core.events import Draining, RequestEnded
+from serving.core.settings import settings_from_proto
 from serving.errors import StartError
 from serving.options import RequestLogSettings
 from serving.server import Server
@@ -63,7 +65,7 @@ def log(tmp_path):
     made = []
 
     def make(start=True, **changes):
-        extras = {name: changes.pop(name) for name in ("logging_of", "file_seconds") if name in changes}
+        extras = {name: changes.pop(name) for name in ("models", "file_seconds") if name in changes}
         made.append(RequestLog(settings(tmp_path, **changes), **extras))
         return made[-1].start() if start else made[-1]
 
@@ -281,15 +283,23 @@ def test_an_empty_file_of_a_killed_server_goes(tmp_path):
 
 
 def test_a_model_may_have_a_rate_and_prefix_of_its_own(log, tmp_path):
-    config = protos.message("tensorflow.serving.LoggingConfig")()
-    config.log_collector_config.filename_prefix = str(tmp_path / "own" / "requests")
-    config.sampling_config.sampling_rate = 1.0
-    running = log(sampling_rate=0.0, logging_of={"own": config}.get)
-    running(ended(1, model="lts"))
-    running(ended(2, model="own"))
+    text = f"""model_config_list {{
+      config {{ name: "lts" base_path: "{tmp_path}" }}
+      config {{ name: "own" base_path: "{tmp_path}" logging_config {{
+        log_collector_config {{ filename_prefix: "{tmp_path}/own/requests" }}
+        sampling_config {{ sampling_rate: 1 }} }} }}
+      config {{ name: "never" base_path: "{tmp_path}" logging_config {{}} }}
+    }}"""
+    models = settings_from_proto(text_format.Parse(text, protos.ModelServerConfig(), descriptor_pool=protos.POOL))
+    running = log(models=models.get)
+    alone = RequestLog(None, models.get).start()
+    for number, name in enumerate(("lts", "own", "never", "gone")):
+        running(ended(number, model=name))
+        alone(ended(10 + number, model=name))
     running.stop()
-    assert read(tmp_path) == []
-    assert numbers(read(tmp_path / "own")) == [2]
+    alone.stop()
+    assert numbers(read(tmp_path)) == [0, 3]
+    assert sorted(numbers(read(tmp_path / "own"))) == [1, 11]
 
 
 def test_a_folder_is_taken_as_such_and_one_that_cannot_be_written_is_named(tmp_path):
