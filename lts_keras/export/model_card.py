@@ -76,6 +76,8 @@ def write_model_card(path, model, config, workdir, parity):
     agreement = f"{parity['pixels']:,} mask pixels of {parity['photos']} photos compared, {parity['ties']} ties"
     if "onnx_difference" in parity:
         agreement += f"; ONNX within {parity['onnx_difference']:.1e}"
+    for name, found in parity.get("int8", {}).items():
+        agreement += f"; `{name}` loses " + (f"{found['loss']:.4f} of mean_iou" if found else "what was not measured")
     text = _TEXT.format(
         name=config.name,
         code_version=code_version(),

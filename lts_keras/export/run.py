@@ -8,6 +8,7 @@ from lts_keras.data.prepare.records import MANIFEST_FILE, find_shards, parse_rec
 from lts_keras.data.schema import DataError
 from lts_keras.data.text import Tokenizer
 from lts_keras.export import ExportError
+from lts_keras.export.loss import LossCheck
 from lts_keras.export.model_card import write_model_card
 from lts_keras.export.parity import check_saved_model
 from lts_keras.export.saved_model import export_saved_model
@@ -24,7 +25,7 @@ _EXPRESSIONS = 3
 
 
 def export(config, workdir, progress=print):
-    """Writes `export/` from `train/preset/`: `saved_model/`, `model.onnx`, `model_card.md`, `parity.json`.
+    """Writes `export/` from `train/preset/`: `saved_model/`, ONNX files, `model_card.md`, `parity.json`.
 
     The folder appears whole, after the SavedModel and the ONNX file were found to answer as the Keras model does;
     otherwise the one that was there stays.
@@ -58,18 +59,17 @@ def export(config, workdir, progress=print):
         report = check_saved_model(folder / "saved_model", predictor, samples)
         progress(f"SavedModel = Keras model on {report['expressions']} expressions, {report['pixels']} pixels")
         if config.export.onnx:
-            report["onnx_difference"] = _export_onnx(model, folder / "model.onnx")
-            progress(f"ONNX = Keras model within {report['onnx_difference']:.1e}")
+            report |= _export_onnx(model, folder, config, data_folder(config, workdir), progress)
         (folder / "parity.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
         write_model_card(folder / "model_card.md", model, config, workdir, report)
     return workdir / "export"
 
 
-def _export_onnx(model, path):
-    from lts_keras.export.onnx import check_onnx, export_onnx
+def _export_onnx(model, folder, config, data_dir, progress):
+    from lts_keras.export.onnx.files import write_onnx_files
 
     try:
-        return check_onnx(export_onnx(model, path), model)
+        return write_onnx_files(model, folder, config, data_dir, LossCheck(model, config, data_dir, progress), progress)
     except ImportError as error:
         raise ExportError(f"{error} (or export.onnx=false)") from error
 

@@ -19,6 +19,8 @@ def convert(folder):
     Args:
         folder: path of the folder with the task.
     """
+    folder = Path(folder)
+    task = json.loads((folder / "task.json").read_text(encoding="utf-8"))
     # Else the converter copies the graph before each pass, in order to survive a failing one, which should fail here.
     os.environ["TF2ONNX_CATCH_ERRORS"] = "FALSE"
     import tensorflow as tf
@@ -30,8 +32,6 @@ def convert(folder):
     # Their warnings are about graphs of TensorFlow 1.
     for name in ("tensorflow", "tf2onnx"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    folder = Path(folder)
-    task = json.loads((folder / "task.json").read_text(encoding="utf-8"))
     for part in task["parts"]:
         definition = tf.compat.v1.GraphDef.FromString((folder / part["graph"]).read_bytes())
         values = [*part["inputs"], *part["outputs"]]

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from lts_keras.prediction.settings import ONNX_KEY
+
 __all__ = ["main", "quantize"]
 
 
@@ -26,10 +28,14 @@ def quantize(folder):
     logging.getLogger().setLevel(logging.ERROR)
     folder = Path(folder)
     task = json.loads((folder / "task.json").read_text(encoding="utf-8"))
+    source = onnx.load(task["source"])
+    inputs = [value.name for value in source.graph.input]
+    properties = {one.key: one.value for one in source.metadata_props}
+    del source
     quantize_static(
-        folder / "float.onnx",
+        task["source"],
         folder / "int8.onnx",
-        _Questions(folder, task["inputs"], task["questions"]),
+        _Questions(folder, inputs, task["questions"]),
         quant_format=QuantFormat.QDQ,
         op_types_to_quantize=["Conv"],
         per_channel=True,
@@ -40,7 +46,9 @@ def quantize(folder):
     )
     model = onnx.load(folder / "int8.onnx")
     del model.metadata_props[:]
-    for name, value in sorted(task["properties"].items()):
+    if ONNX_KEY in properties:
+        properties[ONNX_KEY] = json.dumps(json.loads(properties[ONNX_KEY]) | {"precision": "int8"}, ensure_ascii=False)
+    for name, value in sorted(properties.items()):
         model.metadata_props.add(key=name, value=value)
     Path(task["file"]).write_bytes(model.SerializeToString(deterministic=True))
 

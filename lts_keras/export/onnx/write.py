@@ -9,7 +9,7 @@ from lts_keras.export.onnx.child import run_child
 from lts_keras.export.onnx.trace import write_task
 from lts_keras.prediction.settings import ONNX_KEY, ONNX_WEIGHTS_KEY, ModelSettings
 
-__all__ = ["export_halves", "export_onnx"]
+__all__ = ["export_halves", "export_onnx", "write_onnx"]
 
 MISSING = "ONNX export needs the extra `onnx`: pip install lts-keras[onnx]"
 
@@ -30,7 +30,7 @@ def export_onnx(model, path):
         ImportError: without the extra `onnx`.
         ExportError: the converting process failed or was killed, or the weights are more than a file holds, 2 GiB.
     """
-    _write(model, {"whole": Path(path)})
+    write_onnx(model, {"whole": Path(path)})
     return Path(path)
 
 
@@ -50,11 +50,20 @@ def export_halves(model, encode, segment):
         ImportError, ExportError: as for `export_onnx`.
     """
     files = {"encode": Path(encode), "segment": Path(segment)}
-    _write(model, files)
+    write_onnx(model, files)
     return tuple(files.values())
 
 
-def _write(model, files):
+def write_onnx(model, files):
+    """Writes several parts in one process, see `export_onnx` and `export_halves`.
+
+    Args:
+        model: `LTS`.
+        files: dict to `Path` from `"whole"`, or from `"encode"` and `"segment"`, or from all three.
+
+    Raises:
+        ImportError, ExportError: as for `export_onnx`.
+    """
     if importlib.util.find_spec("tf2onnx") is None:
         raise ImportError(MISSING)
     properties = {ONNX_WEIGHTS_KEY: _digest(model)}
