@@ -11,6 +11,8 @@ __all__ = ["ModelSession", "session_config"]
 
 v1 = tf.compat.v1
 
+_QUEUES = ("Batch", "BatchFunction")  # operators that run what several calls bring at once
+
 # Its only loader into a session is one that TensorFlow asks to give up, at each load, on the server's log.
 tf.get_logger().addFilter(lambda record: "is deprecated" not in record.getMessage())
 logger = logging.getLogger(__name__)
@@ -74,6 +76,9 @@ class ModelSession:
         self._graph = graph
         self._outputs = {}
         self.signature_defs = dict(loaded.signature_def)
+        graph_def = loaded.graph_def
+        nodes = [graph_def.node, *(function.node_def for function in graph_def.library.function)]
+        self._shares_work = any(node.op in _QUEUES for part in nodes for node in part)
 
     def run(self, feeds, fetches, timeout=None):
         """Runs the graph.
@@ -84,7 +89,8 @@ class ModelSession:
         Args:
             feeds: dict from tensor name to an array of the tensor's dtype.
             fetches: list of tensor names, without doubles.
-            timeout: float, seconds; `None` for no limit.
+            timeout: float, seconds; `None` for no limit. A graph with a batching queue knows none: the queue runs the
+                rows of strangers together, and the deadline of one would break off the work of all.
 
         Returns:
             List of arrays, in the order of `fetches`; a string without dimensions is bytes.
@@ -94,7 +100,7 @@ class ModelSession:
         """
         values = {self._find(name): array for name, array in feeds.items()}
         wanted = [self._find(name) for name in fetches]
-        if timeout is None:
+        if timeout is None or self._shares_work:
             return self._session._call_tf_sessionrun(None, values, wanted, [], None)
         options = v1.RunOptions(timeout_in_ms=max(1, int(timeout * 1000))).SerializeToString()
         buffer = pywrap_tf_session.TF_NewBufferFromString(options)
