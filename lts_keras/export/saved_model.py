@@ -8,8 +8,8 @@ from tensorflow.core.protobuf import saved_model_pb2
 from lts_keras.export import ExportError
 from lts_keras.export.graph_file import finish_graph_file
 from lts_keras.export.served_model import ServedModel
+from lts_keras.export.served_network import served_network
 from lts_keras.export.warm_up import write_warm_up
-from lts_keras.prediction.network import float32_twin
 from lts_keras.prediction.settings import ModelSettings, write_settings
 
 __all__ = ["TEXT_OPERATORS", "check_operators", "export_saved_model", "find_operators"]
@@ -22,7 +22,7 @@ def export_saved_model(model, tokenizer, folder, export_config):
     """Writes the SavedModel with its warm-up requests and settings.
 
     Args:
-        model: `LTS`; one of mixed precision is served in float32.
+        model: `LTS`, of whatever precision it was trained in.
         tokenizer: `lts_keras.data.text.Tokenizer` over the model's vocabulary.
         folder: path of the folder to write.
         export_config: `ExportConfig`.
@@ -34,7 +34,7 @@ def export_saved_model(model, tokenizer, folder, export_config):
         ExportError: if the graph holds an operator that stock TensorFlow Serving does not have.
     """
     folder = Path(folder)
-    served = ServedModel(float32_twin(model), tokenizer, export_config)
+    served = ServedModel(served_network(model, export_config.precision), tokenizer, export_config)
     # Debug information would be half of the file and names the places of the sources on this machine.
     options = tf.saved_model.SaveOptions(save_debug_info=False, experimental_debug_stripper=False)
     signatures, shapes = served.signatures()
@@ -42,7 +42,7 @@ def export_saved_model(model, tokenizer, folder, export_config):
     finish_graph_file(folder, shapes)
     check_operators(folder)
     write_warm_up(folder, model.image_size, model.max_tokens, export_config.batch_sizes)
-    write_settings(folder, ModelSettings.of_model(model))
+    write_settings(folder, ModelSettings.of_model(model, export_config.precision))
     return folder
 
 
