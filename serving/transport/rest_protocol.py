@@ -71,6 +71,11 @@ class BoundedProtocol(HttpToolsProtocol):
         return self.loop.time() - self._heard
 
     def _refuse(self, code, message):
+        for cycle in (self.cycle, *(waiting for waiting, _ in self.pipeline)):
+            if cycle is not None and not cycle.response_complete:
+                cycle.disconnected = True
+                cycle.message_event.set()
+        self.pipeline.clear()
         content = json.dumps({"error": message}).encode()
         head = b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(content)
         self.transport.write(STATUS_LINE[code] + head + content)

@@ -3,6 +3,8 @@
 import contextlib
 import json
 import socket
+import threading
+import time
 import types
 from pathlib import Path
 
@@ -14,7 +16,12 @@ from serving.core.settings import ModelSettings
 from serving.options import ServerOptions
 from serving.transport.rest import RestServer
 
-__all__ = ["Wire", "open_rest_house", "request_bytes"]
+__all__ = ["ANSWER", "GOOD", "URL", "Gate", "Wire", "open_rest_house", "request_bytes", "until"]
+
+URL = "/v1/models/half:predict"
+GOOD = {"instances": [2.0, 3.0]}
+ANSWER = {"predictions": [3.0, 3.5]}
+"""A request of half_plus_two that is answered, whatever came before it."""
 
 
 @contextlib.contextmanager
@@ -109,3 +116,23 @@ class Wire:
         if headers.get("content-type") == "application/json" and "content-encoding" not in headers and content:
             answer.json = json.loads(content)
         return answer
+
+
+class Gate:
+    """Runs a model once it is opened, and counts who came to it."""
+
+    def __init__(self):
+        self.opened = threading.Event()
+        self.came = 0
+
+    def __call__(self, *arguments, **keywords):
+        self.came += 1
+        assert self.opened.wait(60)
+        return run_servable(*arguments, **keywords)
+
+
+def until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)

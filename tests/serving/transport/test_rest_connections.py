@@ -5,58 +5,25 @@ import gzip
 import json
 import logging
 import threading
-import time
 import urllib.error
 import urllib.request
 
 import pytest
 
-from serving.api.context import run_servable
 from serving.core.limits import Limits
-from tests.serving.transport.rest_house import Wire, open_rest_house, request_bytes
-
-URL = "/v1/models/half:predict"
-GOOD = {"instances": [2.0, 3.0]}
-ANSWER = {"predictions": [3.0, 3.5]}
-
-
-def until(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
+from tests.serving.transport.rest_house import ANSWER, GOOD, URL, Gate, Wire, open_rest_house, request_bytes, until
 
 
 @pytest.fixture(scope="module")
-def folder(half_plus_two, tmp_path_factory):
-    base = tmp_path_factory.mktemp("connections")
-    (base / "1").symlink_to(half_plus_two)
-    return base
-
-
-@pytest.fixture(scope="module")
-def house(folder):
-    with open_rest_house({"half": folder}, Limits(max_predictions=64)) as opened:
+def house(half_folder):
+    with open_rest_house({"half": half_folder}, Limits(max_predictions=64)) as opened:
         yield opened
 
 
-class Gate:
-    """Runs a model once it is opened, and counts who came to it."""
-
-    def __init__(self):
-        self.opened = threading.Event()
-        self.came = 0
-
-    def __call__(self, *arguments, **keywords):
-        self.came += 1
-        assert self.opened.wait(60)
-        return run_servable(*arguments, **keywords)
-
-
 @pytest.fixture
-def gated(folder):
+def gated(half_folder):
     gate = Gate()
-    with open_rest_house({"half": folder}, Limits(max_predictions=64), run=gate, rest_threads=16) as opened:
+    with open_rest_house({"half": half_folder}, Limits(max_predictions=64), run=gate, rest_threads=16) as opened:
         opened.gate = gate
         yield opened
         gate.opened.set()
@@ -196,9 +163,9 @@ def test_a_client_that_goes_in_the_middle_of_its_body_leaves_nothing(house, capl
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-def test_a_late_request_is_answered_in_time_and_frees_its_place(folder):
+def test_a_late_request_is_answered_in_time_and_frees_its_place(half_folder):
     gate = Gate()
-    with open_rest_house({"half": folder}, run=gate, rest_timeout_seconds=1.0) as opened:
+    with open_rest_house({"half": half_folder}, run=gate, rest_timeout_seconds=1.0) as opened:
         answers = []
         threads = [
             threading.Thread(target=lambda: answers.append(opened.call(URL, {"instances": [[1.0]] * 16})))
@@ -216,9 +183,9 @@ def test_a_late_request_is_answered_in_time_and_frees_its_place(folder):
         assert {event.code.name for event in opened.ended} == {"DEADLINE_EXCEEDED"}
 
 
-def test_status_does_not_wait_behind_predictions(folder):
+def test_status_does_not_wait_behind_predictions(half_folder):
     gate = Gate()
-    with open_rest_house({"half": folder}, run=gate, rest_threads=1) as opened:
+    with open_rest_house({"half": half_folder}, run=gate, rest_threads=1) as opened:
         with Wire(opened.port) as first, Wire(opened.port) as second:
             for wire in (first, second):
                 wire.send(request_bytes(URL, GOOD))
@@ -228,9 +195,9 @@ def test_status_does_not_wait_behind_predictions(folder):
             assert [wire.answer().json for wire in (first, second)] == [ANSWER] * 2
 
 
-def test_a_full_house_is_said(folder):
+def test_a_full_house_is_said(half_folder):
     gate = Gate()
-    with open_rest_house({"half": folder}, Limits(max_predictions=1), run=gate) as opened:
+    with open_rest_house({"half": half_folder}, Limits(max_predictions=1), run=gate) as opened:
         with Wire(opened.port) as wire:
             wire.send(request_bytes(URL, GOOD))
             until(lambda: gate.came == 1)

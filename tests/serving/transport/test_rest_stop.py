@@ -11,10 +11,7 @@ import pytest
 from serving.errors import StartError
 from serving.options import ServerOptions
 from serving.transport.rest import RestServer
-from tests.serving.transport.rest_house import Wire, open_rest_house, request_bytes
-from tests.serving.transport.test_rest_connections import ANSWER, GOOD, URL, Gate, folder, until
-
-__all__ = ["folder"]
+from tests.serving.transport.rest_house import ANSWER, GOOD, URL, Gate, Wire, open_rest_house, request_bytes, until
 
 
 def stop_in_a_thread(house, grace):
@@ -23,9 +20,12 @@ def stop_in_a_thread(house, grace):
     return thread
 
 
-def test_running_requests_are_answered_and_told_to_close(folder):
+def test_running_requests_are_answered_and_told_to_close(half_folder):
     gate = Gate()
-    with open_rest_house({"half": folder}, run=gate, rest_threads=16) as opened, contextlib.ExitStack() as open_wires:
+    with (
+        open_rest_house({"half": half_folder}, run=gate, rest_threads=16) as opened,
+        contextlib.ExitStack() as open_wires,
+    ):
         wires = [open_wires.enter_context(Wire(opened.port)) for _ in range(16)]
         for wire in wires:
             wire.send(request_bytes(URL, GOOD))
@@ -49,9 +49,9 @@ def accepts(port):
     return True
 
 
-def test_no_client_is_cut_while_the_server_drains_and_ends(folder):
+def test_no_client_is_cut_while_the_server_drains_and_ends(half_folder):
     """32 clients ask without pause, on kept connections, over a lame duck and an end."""
-    with open_rest_house({"half": folder}) as opened:
+    with open_rest_house({"half": half_folder}) as opened:
         ending, asked = threading.Event(), threading.Semaphore(0)
 
         def ask(_):
@@ -86,8 +86,8 @@ def test_no_client_is_cut_while_the_server_drains_and_ends(folder):
         assert {event.code.name for event in opened.ended} == {"OK"}
 
 
-def test_a_kept_connection_is_closed_once_it_is_quiet(folder):
-    with open_rest_house({"half": folder}) as opened, Wire(opened.port) as wire:
+def test_a_kept_connection_is_closed_once_it_is_quiet(half_folder):
+    with open_rest_house({"half": half_folder}) as opened, Wire(opened.port) as wire:
         assert wire.call(URL, GOOD).json == ANSWER
         started = time.monotonic()
         opened.rest.stop(30)
@@ -95,9 +95,9 @@ def test_a_kept_connection_is_closed_once_it_is_quiet(folder):
         assert wire.answer() is None
 
 
-def test_what_hangs_is_answered_when_the_grace_is_over(folder):
+def test_what_hangs_is_answered_when_the_grace_is_over(half_folder):
     gate = Gate()
-    with open_rest_house({"half": folder}, run=gate) as opened:
+    with open_rest_house({"half": half_folder}, run=gate) as opened:
         with Wire(opened.port) as wire:
             wire.send(request_bytes(URL, GOOD))
             until(lambda: gate.came == 1)
