@@ -140,11 +140,13 @@ class Admission:
     def _enter(self, cost):
         limits = self.limits
         if cost.rows > limits.max_rows:
-            raise resource_exhausted(f"{cost.rows} rows in one request, more than the {limits.max_rows} allowed")
+            message = f"{cost.rows} rows in one request, more than the {limits.max_rows} allowed"
+            raise resource_exhausted(message, final=True)
         if cost.pixels > limits.max_pixels:
             raise resource_exhausted(
                 f"the photos of the request have {cost.pixels} pixels, counted once for each row asked of them, more "
-                f"than the {limits.max_pixels} allowed"
+                f"than the {limits.max_pixels} allowed",
+                final=True,
             )
         with self._lock:
             if self._predictions >= limits.max_predictions:

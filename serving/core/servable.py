@@ -18,6 +18,7 @@ from serving.wire import protos
 __all__ = ["DEFAULT_SIGNATURE", "Servable", "Signature", "TensorSpec"]
 
 DEFAULT_SIGNATURE = "serving_default"
+_MOST_CHOICES = 16
 _MLMD_FILE = Path("assets.extra") / "mlmd_uuid"
 
 
@@ -86,6 +87,7 @@ class Servable:
             if not key.startswith("__")  # the model's own start-up
         }
         self.signatures = {key: self._read_signature(key, one) for key, one in self.signature_defs.items()}
+        self._fetches = {}  # signature name -> set of tuples of tensor names that have been run together
         self._batcher = Batcher(self._run, settings) if settings else None
         self.mlmd_uuid = None
         with contextlib.suppress(OSError, UnicodeDecodeError):
@@ -127,9 +129,21 @@ class Servable:
             # A wrong dtype would only be found by the operators behind it.
             feeds[spec.name] = np.asarray(array, dtype=_numpy_dtype(spec.dtype))
         wanted = {name: _plain(signature.outputs, name) for name in outputs}
-        fetches = list(dict.fromkeys(spec.name for spec in wanted.values()))  # names of one tensor may be two
+        fetches = self._choose_fetches(signature, {spec.name for spec in wanted.values()})
         results = dict(zip(fetches, self._session.run(feeds, fetches, timeout), strict=True))
         return {name: np.asarray(results[spec.name], _numpy_dtype(spec.dtype)) for name, spec in wanted.items()}
+
+    def _choose_fetches(self, signature, wanted):
+        """What to compute for some of a signature's outputs: the first run of each choice costs seconds and memory, so
+        that beyond some of them all outputs are computed.
+        """
+        fetches = tuple(sorted(wanted))
+        known = self._fetches.setdefault(signature.name, set())
+        if fetches not in known:
+            if len(known) >= _MOST_CHOICES:
+                return sorted({spec.name for spec in signature.outputs.values() if spec.name})
+            known.add(fetches)
+        return fetches
 
     def input_specs(self, name):
         """Inputs of a signature as `tf.TensorSpec`s by name; raises `RequestError`."""
