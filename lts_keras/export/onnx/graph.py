@@ -71,10 +71,13 @@ class Graph:
             `onnx.ModelProto`. The graph gives its constants up to it.
 
         Raises:
-            ValueError: the constants are more than one file holds.
+            ValueError: the constants are more than one file holds, or the converter has left a node of TensorFlow.
         """
         names = {value["name"]: value["name"] for value in (*inputs, *outputs)} | {"": ""}
         self.sort([value["name"] for value in outputs])
+        unknown = sorted({node.op_type for node in self.nodes if node.domain or not onnx.defs.has(node.op_type)})
+        if unknown:
+            raise ValueError(f"no ONNX operators for {', '.join(unknown)}")
         taken, kept, stored = set(names), {}, {}
         counts = collections.Counter()
         for node in self.nodes:

@@ -131,8 +131,8 @@ def _slice(_, __, value, starts, ends, axes=None, steps=None):
     steps = [1] * len(starts) if steps is None else steps
     found = [slice(None)] * value.ndim
     for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
-        # "To the end" is written as a number beyond all sizes; backwards, numpy would read it as another place.
-        stop = None if end <= -(value.shape[axis] + 1) or end >= value.shape[axis] else int(end)
+        # Backwards to the beginning is written as a number beyond it, which numpy would count from the end.
+        stop = None if step < 0 and end < -value.shape[axis] else int(end)
         found[axis] = slice(int(start), stop, int(step))
     return [value[tuple(found)]]
 
