@@ -1,7 +1,6 @@
 """push: publishes the served graph as the next version."""
 
 import json
-from pathlib import Path
 
 from lts_keras.utils.files import atomic_write
 from lts_keras.utils.version import code_version
@@ -22,7 +21,7 @@ def run(config, workdir, serving_dir):
     decision = json.loads((workdir / "bless" / "decision.json").read_text(encoding="utf-8"))
     if decision["decision"] != "BLESSED" or decision["model"] != model:
         raise StageError(f"model {model} is not blessed")
-    version = next((v for v in versions.list_versions(serving_dir) if _export_of(serving_dir, v) == exported), None)
+    version = next((v for v in versions.published(serving_dir) if _export_of(serving_dir, v) == exported), None)
     known = version is not None
     if not known:
         metrics = json.loads((workdir / "evaluate" / "metrics.json").read_text(encoding="utf-8"))
@@ -35,7 +34,7 @@ def run(config, workdir, serving_dir):
             "slices": metrics["slices"],
         }
         version = versions.publish(serving_dir, workdir / "export" / "saved_model", lineage)
-    path = Path(serving_dir) / str(version)
+    path = versions.published(serving_dir)[version]
     atomic_write(workdir / "push" / "version.json", json.dumps({"version": version, "path": str(path)}))
     return f"version {version} {'is there already' if known else 'published'}: {path}"
 

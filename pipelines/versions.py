@@ -12,33 +12,32 @@ from pathlib import Path
 
 from lts_keras.config.errors import ConfigError
 from lts_keras.utils.workdir import lock
+from serving.core.versions import list_versions
 
-__all__ = ["LINEAGE", "lineage_of", "list_versions", "publish", "rollback", "served"]
+__all__ = ["LINEAGE", "lineage_of", "publish", "published", "rollback", "served"]
 
 LINEAGE = "assets.extra/lts_lineage.json"
 """Where a version says what it was made of; servers pass over files in `assets.extra` that they do not know."""
 
 
-def list_versions(serving_dir):
-    """Returns the version numbers in the folder, ascending; empty if there is no folder."""
+def published(serving_dir):
+    """Returns a dict from version to its folder, ascending, as a server finds them; empty if there is no folder yet."""
     folder = Path(serving_dir)
-    if not folder.is_dir():
-        return []
-    return sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal() and path.is_dir())
+    return list_versions(folder) if folder.is_dir() else {}
 
 
 def lineage_of(serving_dir, version):
     """Returns what a version was made of as a dict, empty for a version that this pipeline did not publish."""
     try:
-        return json.loads((Path(serving_dir) / str(version) / LINEAGE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return json.loads((published(serving_dir)[version] / LINEAGE).read_text(encoding="utf-8"))
+    except (OSError, KeyError, ValueError):
         return {}
 
 
 def served(serving_dir):
     """Returns `(version, lineage)` of the newest version, or `(None, {})`."""
-    versions = list_versions(serving_dir)
-    return (versions[-1], lineage_of(serving_dir, versions[-1])) if versions else (None, {})
+    newest = max(published(serving_dir), default=None)
+    return (None, {}) if newest is None else (newest, lineage_of(serving_dir, newest))
 
 
 def publish(serving_dir, source, lineage):
@@ -60,7 +59,7 @@ def publish(serving_dir, source, lineage):
         # Left by a process that was killed; nobody else writes here while the lock is held.
         for rest in serving_dir.glob(".publishing-*"):
             shutil.rmtree(rest)
-        version = max(list_versions(serving_dir), default=0) + 1
+        version = max(published(serving_dir), default=0) + 1
         aside = serving_dir / f".publishing-{version}"
         shutil.copytree(source, aside)
         time = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
@@ -85,11 +84,11 @@ def rollback(serving_dir, to=None):
     Raises:
         ConfigError: if there is no such version.
     """
-    versions = list_versions(serving_dir)
+    versions = published(serving_dir)
     if not versions:
         raise ConfigError(f"{serving_dir} holds no version")
     if to is None:
-        current = _origin(serving_dir, versions[-1])
+        current = _origin(serving_dir, max(versions))
         older = [version for version in versions if version < current and _origin(serving_dir, version) == version]
         if not older:
             raise ConfigError(f"{serving_dir} holds no version older than {current}, which is served")
@@ -97,8 +96,7 @@ def rollback(serving_dir, to=None):
     elif to not in versions:
         raise ConfigError(f"{serving_dir} holds no version {to}; there are {', '.join(map(str, versions))}")
     origin = _origin(serving_dir, to)
-    source = Path(serving_dir) / str(to)
-    return publish(serving_dir, source, {**lineage_of(serving_dir, to), "copy_of": origin}), to
+    return publish(serving_dir, versions[to], {**lineage_of(serving_dir, to), "copy_of": origin}), to
 
 
 def _origin(serving_dir, version):

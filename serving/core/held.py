@@ -49,7 +49,7 @@ class Held:
     def _close(self):
         # Giving back the memory of a large model takes a while, which the last request's answer should not wait for. No
         # daemon: a process that ends in the middle of it would be aborted.
-        threading.Thread(target=self._run_close, name="model-unload").start()
+        threading.Thread(target=self._run_close, name="model-unload", daemon=False).start()
 
     def _run_close(self):
         self.servable.close()

@@ -145,11 +145,6 @@ class Servable:
             known.add(fetches)
         return fetches
 
-    def input_specs(self, name):
-        """Inputs of a signature as `tf.TensorSpec`s by name; raises `RequestError`."""
-        specs = self.signature(name).inputs
-        return {key: tf.TensorSpec(spec.shape, tf.as_dtype(spec.dtype)) for key, spec in specs.items()}
-
     def close(self):
         """Frees the model's memory and threads. The manager calls it once no request runs in it."""
         if self._batcher is not None:

@@ -151,4 +151,4 @@ def test_killed_while_training_it_goes_on_and_two_at_once_do_not_meet(tmp_path, 
     done = run(tiny_config, workdir, "train.epochs=3")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "epoch 3/3" in done.stdout and "epoch 1/3" not in done.stdout, "it goes on behind the last whole epoch"
-    assert versions.list_versions(workdir / "serving") == [1]
+    assert list(versions.published(workdir / "serving")) == [1]

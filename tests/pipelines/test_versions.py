@@ -1,3 +1,5 @@
+import os
+
 import hypothesis
 import pytest
 from hypothesis import strategies as st
@@ -25,7 +27,7 @@ def served(tmp_path):
 
 
 def test_publishing_counts_up_and_keeps_what_each_was_made_of(served):
-    assert versions.list_versions(served) == [1, 2, 3]
+    assert list(versions.published(served)) == [1, 2, 3]
     assert [content_of(served, version) for version in (1, 2, 3)] == ["a", "b", "c"]
     version, lineage = versions.served(served)
     assert (version, lineage["model"], lineage["version"]) == (3, "c", 3)
@@ -36,9 +38,20 @@ def test_a_number_is_never_used_below_one_that_is_there(served, tmp_path):
     assert versions.publish(served, tmp_path / "a", {}) == 42
 
 
+def test_a_version_is_what_a_server_takes_for_one(served, tmp_path):
+    os.rename(served / "3", served / "00000003")
+    saved_model(served / str(2**63), "beyond what a request can name")
+    saved_model(served / "٤", "no digits of a version")
+    (served / "9").write_text("a file")
+    assert versions.served(served)[1]["model"] == "c"
+    assert versions.publish(served, tmp_path / "a", {}) == 4
+    assert versions.rollback(served, to=3) == (5, 3)
+    assert content_of(served, 5) == "c" and versions.lineage_of(served, 5)["copy_of"] == 3
+
+
 def test_what_a_killed_process_left_is_no_version_and_is_removed(served, tmp_path):
     saved_model(served / ".publishing-4", "half")
-    assert versions.list_versions(served) == [1, 2, 3]
+    assert list(versions.published(served)) == [1, 2, 3]
     versions.publish(served, tmp_path / "a", {})
     assert sorted(path.name for path in served.iterdir() if path.is_dir()) == ["1", "2", "3", "4"]
 
@@ -46,7 +59,7 @@ def test_what_a_killed_process_left_is_no_version_and_is_removed(served, tmp_pat
 def test_a_source_that_is_not_there_leaves_the_folder_as_it_was(served, tmp_path):
     with pytest.raises(OSError):
         versions.publish(served, tmp_path / "nowhere", {})
-    assert versions.list_versions(served) == [1, 2, 3]
+    assert list(versions.published(served)) == [1, 2, 3]
 
 
 def test_rollback_publishes_the_one_before_as_the_newest(served):
