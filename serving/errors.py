@@ -30,12 +30,14 @@ class RequestError(Exception):
     Attributes:
         code: `grpc.StatusCode` for the client.
         message: str, one line.
+        final: bool. Whether the same request would be refused at any time, though its code is that of a busy server.
     """
 
-    def __init__(self, code, message):
+    def __init__(self, code, message, final=False):
         super().__init__(message)
         self.code = code
         self.message = message
+        self.final = final
 
 
 class UsageError(RuntimeError):
@@ -74,9 +76,9 @@ def not_found(message):
     return RequestError(grpc.StatusCode.NOT_FOUND, message)
 
 
-def resource_exhausted(message):
-    """Returns the error of a request that there is no room for."""
-    return RequestError(grpc.StatusCode.RESOURCE_EXHAUSTED, message)
+def resource_exhausted(message, final=False):
+    """Returns the error of a request that there is no room for; now, or, if `final`, ever."""
+    return RequestError(grpc.StatusCode.RESOURCE_EXHAUSTED, message, final)
 
 
 def explain(error):

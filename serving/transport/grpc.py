@@ -96,6 +96,8 @@ class _Handler:
             return self._respond(content, _make_call(rpc))
         except Exception as error:
             code, message = explain(error)
+            if getattr(error, "final", False):
+                rpc.set_trailing_metadata((("grpc-retry-pushback-ms", "-1"),))  # gRPC's word for "never again"
         rpc.abort(code, _shorten(message))
 
     def _respond(self, content, call):
@@ -118,7 +120,7 @@ def _serialize(response):
     except EncodeError:  # beyond 2 GiB
         content = None
     if content is None or len(content) > LARGEST_MESSAGE_BYTES:
-        raise resource_exhausted(f"the answer is larger than {LARGEST_MESSAGE_BYTES} bytes")
+        raise resource_exhausted(f"the answer is larger than {LARGEST_MESSAGE_BYTES} bytes", final=True)
     return content
 
 

@@ -56,7 +56,7 @@ def parsed_bytes(content, message_type):
                 end, table = outer.pop()
             fields += 1
             if fields > MOST_FIELDS:
-                raise resource_exhausted(f"the request has more than {MOST_FIELDS} fields")
+                raise resource_exhausted(f"the request has more than {MOST_FIELDS} fields", final=True)
             tag = content[position]
             position += 1
             if tag >= 0x80:

@@ -10,7 +10,7 @@ import grpc
 import numpy as np
 import pytest
 
-from serving.client import NO_RETRIES, AsyncClient, Client, ServingError
+from serving.client import NO_RETRIES, AsyncClient, Client, Retries, ServingError
 from tests.conftest import run_python
 from tests.small_models import photo_bytes
 
@@ -223,3 +223,18 @@ def test_neither_client_nor_its_commands_import_tensorflow():
     assert {"serving", "grpc", "numpy", "PIL"} <= loaded
     heavy = {"tensorflow", "tensorflow_serving", "tensorflow_text", "keras", "lts_keras", "matplotlib", "gradio"}
     assert not loaded & heavy
+
+
+def test_what_no_server_has_room_for_is_asked_once(server):
+    attempts = []
+
+    class Counted(Retries):
+        def begin(self, timeout):
+            attempts.append(super().begin(timeout))
+            return attempts[-1]
+
+    with Client(f"127.0.0.1:{server.port}", timeout=30, retries=Counted()) as client:
+        with pytest.raises(ServingError, match="2000 rows in one request, more than the 1024 allowed") as error:
+            client.segment(photo_bytes(), ["dog"] * 2000)
+    assert error.value.code == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert [one.failed for one in attempts] == [1]
