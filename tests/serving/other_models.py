@@ -123,3 +123,28 @@ def write_gate(folder):
         }
         _save(Path(folder), session, signatures)
     return Path(folder)
+
+
+def write_photos(folder):
+    """A SavedModel that decodes photos: `image_bytes` string `(-1,)` and `expression` string `(-1,)` to `pixels` int32.
+
+    Its signatures are named as those of the exported segmentation: `serving_default` for a sentence per photo and
+    `segment_expressions` for many sentences on one photo.
+    """
+
+    def pixels(content):
+        image = tf.io.decode_image(content, 3, expand_animations=False)
+        image.set_shape([None, None, 3])
+        return tf.size(image) // 3
+
+    def segment(image_bytes, expression):
+        found = tf.map_fn(pixels, image_bytes, fn_output_signature=tf.TensorSpec((), tf.int32))
+        return {"pixels": found + 0 * tf.strings.length(expression)}
+
+    def function(photos):
+        specs = [tf.TensorSpec([photos], tf.string, "image_bytes"), tf.TensorSpec([None], tf.string, "expression")]
+        return tf.function(segment, input_signature=specs)
+
+    signatures = {"serving_default": function(None), "segment_expressions": function(1)}
+    tf.saved_model.save(tf.Module(), str(folder), signatures=signatures)
+    return Path(folder)

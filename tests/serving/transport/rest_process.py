@@ -13,18 +13,19 @@ __all__ = ["rest_process"]
 
 
 @contextlib.contextmanager
-def rest_process(models, log):
+def rest_process(models, log, module=__name__):
     """Serves models over REST while the block runs.
 
     Args:
         models: dict from a model's name to its folder of versions.
         log: path of a file for what the process says.
+        module: name of the module that serves; another one may serve something else.
 
     Yields:
         Namespace with `port`, `grown(work)`, the MiB by which the process grew at most while `work()` ran, and
         `resident()`, the MiB that it has.
     """
-    command = [sys.executable, "-m", "tests.serving.transport.rest_process"]
+    command = [sys.executable, "-m", module]
     command += [f"{name}={folder}" for name, folder in models.items()]
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
     root = Path(__file__).parents[3]

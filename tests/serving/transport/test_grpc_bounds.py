@@ -1,0 +1,335 @@
+"""What a gRPC client cannot do: take the server's memory or end it, whatever it sends."""
+
+import collections
+import concurrent.futures
+import dataclasses
+import io
+import struct
+import zlib
+
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    inference_pb2,
+    model_management_pb2,
+    regression_pb2,
+)
+
+from serving.wire.amounts import MOST_FIELDS
+from tests.serving.asking import add_example, predict_request
+from tests.serving.other_models import write_odd_dtypes, write_photos
+from tests.serving.transport.grpc_process import grpc_process
+from tests.small_models import photo_bytes
+
+MOST_MEBIBYTES = 64
+PREDICTION, MODEL = "/tensorflow.serving.PredictionService/", "/tensorflow.serving.ModelService/"
+PREDICT = PREDICTION + "Predict"
+FAULTS_OF_OURS = {"INTERNAL", "UNKNOWN", "UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "DATA_LOSS", "ABORTED"}
+
+
+@dataclasses.dataclass
+class Asked:
+    """A server in a process of its own, and a channel to it."""
+
+    process: object
+    channel: object
+
+    def code(self, method, content, timeout=60):
+        """Name of the status of a call that brings raw bytes, and its words."""
+        try:
+            self.channel.unary_unary(method)(content, timeout=timeout)
+        except grpc.RpcError as error:
+            return error.code().name, error.details()
+        return "OK", ""
+
+
+def strings(*values):
+    return np.array(values, dtype=object)
+
+
+def photos(image_bytes, expressions, signature="serving_default"):
+    inputs = {"image_bytes": strings(*image_bytes), "expression": strings(*expressions)}
+    return predict_request("photos", inputs, signature).SerializeToString()
+
+
+GOOD = photos([photo_bytes()], [b"the left dog"])
+
+
+@pytest.fixture(scope="module")
+def asked(half_folder, tmp_path_factory):
+    base = tmp_path_factory.mktemp("bounds")
+    write_odd_dtypes(base / "odd" / "1")
+    write_photos(base / "photos" / "1")
+    log = base / "log"
+    models = {"half": half_folder, "odd": base / "odd", "photos": base / "photos"}
+    options = [("grpc.max_send_message_length", -1)]
+    with grpc_process(models, log) as process:
+        with grpc.insecure_channel(f"127.0.0.1:{process.port}", options=options) as channel:
+            asking = Asked(process, channel)
+            assert asking.code(PREDICT, GOOD)[0] == "OK"
+            yield asking
+    text = log.read_text(encoding="utf-8")
+    assert "Traceback" not in text and "ERROR" not in text, text
+
+
+def number(value):
+    """A varint."""
+    content = b""
+    while value > 0x7F:
+        content += bytes([value & 0x7F | 0x80])
+        value >>= 7
+    return content + bytes([value])
+
+
+def field(index, *parts):
+    """A field of bytes, or of a message that is given by its fields."""
+    content = b"".join(parts)
+    return number(index << 3 | 2) + number(len(content)) + content
+
+
+def spec(name, signature=""):
+    return field(1, field(1, name.encode()), field(3, signature.encode()))
+
+
+def tensor(name, *fields):
+    """One entry of the inputs of a `PredictRequest`."""
+    return field(2, field(1, name.encode()), field(2, *fields))
+
+
+def shape(*sizes):
+    return field(2, *(field(2, b"\x08" + number(size)) for size in sizes))
+
+
+FLOAT, STRING = b"\x08\x01", b"\x08\x07"
+
+
+def png_header(width, height):
+    """The beginning of a PNG file that claims a size, and nothing of the picture."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+
+
+def real_png(width, height):
+    content = io.BytesIO()
+    Image.new("1", (width, height)).save(content, "PNG")
+    return content.getvalue()
+
+
+def jpeg_header(width, height):
+    """A JPEG file whose header claims another size than it has."""
+    content = io.BytesIO()
+    Image.new("L", (8, 8)).save(content, "JPEG")
+    data = bytearray(content.getvalue())
+    frame = data.index(b"\xff\xc0")
+    data[frame + 5 : frame + 9] = struct.pack(">HH", height, width)
+    return bytes(data)
+
+
+BIG_PHOTO = real_png(7000, 7000)
+MANY = [b"dog"] * 1024
+BOMBS = {
+    "rows of floats": (
+        lambda: spec("half") + tensor("x", FLOAT, shape(2**40), field(5, b"\0" * 4)),
+        "INVALID_ARGUMENT",
+    ),
+    "rows of nothing": (lambda: spec("half") + tensor("x", FLOAT, shape(2**31)), "INVALID_ARGUMENT"),
+    "rows of pictures": (
+        lambda: spec("half") + tensor("x", FLOAT, shape(1024, 416, 416, 3), field(5, b"\0" * 4)),
+        "INVALID_ARGUMENT",
+    ),
+    "rows of strings": (
+        lambda: spec("photos") + tensor("expression", STRING, shape(2**24), field(8, b"dog")),
+        "INVALID_ARGUMENT",
+    ),
+    "one long string for many": (
+        lambda: spec("odd") + tensor("text", STRING, shape(2**20), field(8, b"x" * 2**20)),
+        "INVALID_ARGUMENT",
+    ),
+    "sizes whose product is beyond 64 bits": (
+        lambda: spec("half") + tensor("x", FLOAT, shape(2**62, 2**62, 2**62)),
+        "INVALID_ARGUMENT",
+    ),
+    "dimensions": (lambda: spec("half") + tensor("x", FLOAT, field(2, b"\x12\x00" * 2**20)), "RESOURCE_EXHAUSTED"),
+    "a few dimensions": (
+        lambda: spec("half") + tensor("x", FLOAT, field(2, b"\x12\x00" * (MOST_FIELDS // 2))),
+        "INVALID_ARGUMENT",
+    ),
+    "inputs": (lambda: spec("half") + b"\x12\x00" * 2**20, "RESOURCE_EXHAUSTED"),
+    "a few inputs": (lambda: spec("half") + b"\x12\x00" * (MOST_FIELDS // 2), "INVALID_ARGUMENT"),
+    "names of inputs": (
+        lambda: spec("half") + b"".join(field(2, field(1, b"%d" % index)) for index in range(100_000)),
+        "INVALID_ARGUMENT",
+    ),
+    "outputs": (lambda: spec("half") + b"\x1a\x00" * 2**20, "RESOURCE_EXHAUSTED"),
+    "empty strings": (
+        lambda: spec("odd") + tensor("text", STRING, shape(2**20), b"\x42\x00" * 2**20),
+        "RESOURCE_EXHAUSTED",
+    ),
+    "packed numbers": (
+        lambda: spec("odd") + tensor("number", b"\x08\x09", shape(2**21), field(10, b"\x01" * 2**21)),
+        "INVALID_ARGUMENT",
+    ),
+    "a name": (lambda: spec("x" * 2**22), "NOT_FOUND"),
+    "a signature's name": (lambda: spec("half", "x" * 2**22), "FAILED_PRECONDITION"),
+    "messages in messages": (lambda: b"\x12" * 2**21, "RESOURCE_EXHAUSTED"),
+    "a PNG's pixels": (lambda: photos([png_header(50_000, 50_000)], [b"dog"]), "RESOURCE_EXHAUSTED"),
+    "a JPEG's pixels": (lambda: photos([jpeg_header(50_000, 50_000)], [b"dog"]), "RESOURCE_EXHAUSTED"),
+    "the pixels of many little bombs": (
+        lambda: photos([png_header(2000, 2000)] * 60, [b"dog"] * 60),
+        "RESOURCE_EXHAUSTED",
+    ),
+    "sentences on a big photo": (lambda: photos([BIG_PHOTO], MANY, "segment_expressions"), "RESOURCE_EXHAUSTED"),
+    "sentences": (lambda: photos([photo_bytes()], [b"dog"] * 1025, "segment_expressions"), "RESOURCE_EXHAUSTED"),
+    "photos": (lambda: photos([photo_bytes()] * 1025, [b"dog"] * 1025), "RESOURCE_EXHAUSTED"),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_bombs_are_refused_within_little_memory(asked, name):
+    make, code = BOMBS[name]
+    content, found = make(), []
+    assert len(content) < 8 * 2**20
+    grown = asked.process.grown(lambda: found.append(asked.code(PREDICT, content)))
+    assert found[0][0] == code, found
+    assert grown < MOST_MEBIBYTES
+    assert asked.code(PREDICT, GOOD)[0] == "OK"
+
+
+@pytest.mark.parametrize(
+    ("method", "content"),
+    [
+        (PREDICTION + "Classify", lambda: spec("half") + field(2, field(1, b"\x0a\x00" * 2**20))),
+        (PREDICTION + "Regress", lambda: spec("half") + field(2, field(2, b"\x0a\x00" * 2**20))),
+        (PREDICTION + "MultiInference", lambda: b"\x0a\x00" * 2**20),
+        (PREDICTION + "GetModelMetadata", lambda: spec("half") + b"\x12\x00" * 2**20),
+        (MODEL + "HandleReloadConfigRequest", lambda: field(1, field(1, b"\x0a\x00" * 2**20))),
+    ],
+)
+def test_bombs_of_other_methods(asked, method, content):
+    content, found = content(), []
+    grown = asked.process.grown(lambda: found.append(asked.code(method, content)))
+    assert found[0] == ("RESOURCE_EXHAUSTED", f"the request has more than {MOST_FIELDS} fields")
+    assert grown < MOST_MEBIBYTES
+
+
+def test_many_bombs_at_once(asked):
+    contents = [make() for make, _ in BOMBS.values()]
+    codes = []
+
+    def throw():
+        with concurrent.futures.ThreadPoolExecutor(16) as pool:
+            codes.extend(pool.map(lambda content: asked.code(PREDICT, content)[0], contents))
+
+    grown = asked.process.grown(throw)
+    assert set(codes) == {"INVALID_ARGUMENT", "RESOURCE_EXHAUSTED", "NOT_FOUND", "FAILED_PRECONDITION"}
+    assert grown < 512 + MOST_MEBIBYTES  # the bytes that may be in the house, with room
+    assert asked.code(PREDICT, GOOD)[0] == "OK"
+
+
+def real_requests():
+    """Pairs of a method and the bytes of a request that is answered, of every method that changes nothing."""
+    odd = {
+        "text": strings(b"a", b"b"),
+        "short": tf.make_tensor_proto([1.5], tf.bfloat16),
+        "number": tf.make_tensor_proto(7, tf.int64),
+    }
+    yield PREDICT, GOOD
+    yield PREDICT, photos([photo_bytes()], [b"the left dog", b"a red circle"], "segment_expressions")
+    yield PREDICT, predict_request("half", {"x": np.ones(3, np.float32)}, outputs=["y"]).SerializeToString()
+    yield PREDICT, predict_request("half", {"x": tf.make_tensor_proto([1.0] * 20)}, version=1).SerializeToString()
+    yield PREDICT, predict_request("odd", odd).SerializeToString()
+    for kind, method, signature in (
+        (classification_pb2.ClassificationRequest, "Classify", "classify_x_to_y"),
+        (regression_pb2.RegressionRequest, "Regress", "regress_x_to_y"),
+    ):
+        request = kind()
+        request.model_spec.name, request.model_spec.signature_name = "half", signature
+        add_example(request.input.example_list_with_context.examples, x=2.0, more=1.0)
+        yield PREDICTION + method, request.SerializeToString()
+    request = inference_pb2.MultiInferenceRequest()
+    for signature, method in (("regress_x_to_y", "regress"), ("classify_x_to_y", "classify")):
+        task = request.tasks.add(method_name=f"tensorflow/serving/{method}")
+        task.model_spec.name, task.model_spec.signature_name = "half", signature
+    add_example(request.input.example_list.examples, x=2.0)
+    yield PREDICTION + "MultiInference", request.SerializeToString()
+    request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
+    request.model_spec.name = "half"
+    yield PREDICTION + "GetModelMetadata", request.SerializeToString()
+    request = get_model_status_pb2.GetModelStatusRequest()
+    request.model_spec.name = "half"
+    yield MODEL + "GetModelStatus", request.SerializeToString()
+    request = model_management_pb2.ReloadConfigRequest()
+    # Whatever becomes of it, this folder holds no model: such a reload is refused.
+    request.config.model_config_list.config.add(name="half", base_path="/proc/none", model_platform="tensorflow")
+    yield MODEL + "HandleReloadConfigRequest", request.SerializeToString()
+
+
+REAL = list(real_requests())
+EXTREMES = [0, 1, 0x7F, 0x80, 0xFF]
+CHANGES = st.one_of(
+    st.tuples(st.just("set"), st.integers(0, 2**16), st.one_of(st.sampled_from(EXTREMES), st.integers(0, 255))),
+    st.tuples(st.just("flip"), st.integers(0, 2**16), st.integers(0, 7)),
+    st.tuples(st.just("cut"), st.integers(0, 2**16), st.integers(1, 64)),
+    st.tuples(st.just("insert"), st.integers(0, 2**16), st.binary(min_size=1, max_size=12)),
+    st.tuples(st.just("repeat"), st.integers(0, 2**16), st.integers(1, 64)),
+    st.tuples(st.just("end"), st.integers(0, 2**16), st.just(0)),
+    st.tuples(st.just("splice"), st.integers(0, 2**16), st.integers(0, len(REAL) - 1)),
+    st.tuples(st.just("number"), st.integers(0, 2**16), st.integers(0, 2**64 - 1)),
+)
+
+
+def changed(content, change):
+    """One mutation of a request's bytes."""
+    kind, place, value = change
+    if not content:
+        return content
+    data, place = bytearray(content), place % len(content)
+    if kind == "set":
+        data[place] = value
+    elif kind == "flip":
+        data[place] ^= 1 << value
+    elif kind == "cut":
+        del data[place : place + value]
+    elif kind == "insert":
+        data[place:place] = value
+    elif kind == "repeat":
+        data[place:place] = data[place : place + value]
+    elif kind == "end":
+        del data[place:]
+    elif kind == "number":
+        data[place : place + 1] = number(value)
+    else:
+        other = REAL[value][1]
+        data[place:] = other[place % len(other) :]
+    return bytes(data)
+
+
+def test_mutated_requests_get_a_proper_status_and_take_nothing(asked):
+    assert {asked.code(method, content)[0] for method, content in REAL[:-1]} == {"OK"}
+    counts, resident = collections.Counter(), []
+
+    @settings(max_examples=2000, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(st.integers(0, len(REAL) - 1), st.lists(CHANGES, min_size=1, max_size=4))
+    def mutate(index, changes):
+        method, content = REAL[index]
+        for change in changes:
+            content = changed(content, change)
+        code, details = asked.code(method, content)
+        counts[code] += 1
+        assert code not in FAULTS_OF_OURS, (code, details, content)
+        assert "\n" not in details
+        if counts.total() == 500:  # what a server keeps once is there: threads, executors, pools
+            resident.append(asked.process.resident())
+
+    mutate()
+    assert asked.process.resident() - resident[0] < MOST_MEBIBYTES
+    assert counts.total() >= 2000 and counts["INVALID_ARGUMENT"] > 500
+    assert asked.code(PREDICT, GOOD)[0] == "OK"
