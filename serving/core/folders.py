@@ -5,6 +5,8 @@ from serving.core.versions import identity_of, look
 
 __all__ = ["Folders"]
 
+_MISSING = "the version policy asks for it, and there is no such folder"
+
 
 class Folders:
     """Remembers the versions of each model. An error changes nothing: what was there before still is.
@@ -33,8 +35,14 @@ class Folders:
         """Returns pairs of a path and the reason why nothing is served from it."""
         return list(self._passed_over.get(name, ()))
 
-    def look(self, name, base_path):
-        """Looks at a model's folder; if it cannot be read, tells so, and what was known stays."""
+    def look(self, name, settings):
+        """Looks at a model's folder; if it cannot be read, tells so, and what was known stays.
+
+        Args:
+            name: str, the model.
+            settings: `ModelSettings`.
+        """
+        base_path = settings.base_path
         try:
             listing = look(base_path)
         except OSError as error:
@@ -42,8 +50,10 @@ class Folders:
             return
         self._troubles.pop((name, str(base_path)), None)
         known = set(self._passed_over.get(name, ()))
-        self._passed_over = self._passed_over | {name: listing.passed_over}
-        for path, reason in listing.passed_over:
+        missing = sorted(set(settings.specific).difference(listing.versions))
+        passed_over = (*listing.passed_over, *((str(base_path / str(version)), _MISSING) for version in missing))
+        self._passed_over = self._passed_over | {name: passed_over}
+        for path, reason in passed_over:
             if (path, reason) not in known:
                 self._events.emit(FolderPassedOver(name, path, reason))
         self._versions[name] = listing.versions

@@ -139,6 +139,8 @@ class Manager:
             pass
         if not self._started:
             self._started, self._workers.limit = True, max(1, self._options.num_load_threads)
+            for name, label, version in self._snapshot.dangling_labels():
+                logger.warning("Label %s of %s names version %d, which is not served", label, name, version)
 
     def start(self):
         """Looks at the folders every `poll_seconds` from now on, in a thread of its own, and tries failed loads again.
@@ -185,7 +187,7 @@ class Manager:
         with self._changing:
             for name, settings in sorted(self._snapshot.settings.items()):
                 try:
-                    self._folders.look(name, settings.base_path)
+                    self._folders.look(name, settings)
                 except Exception:  # one model's folder must not hide the others
                     logger.exception("Looking for versions of %s failed", name)
             self._arrange_all()
@@ -263,6 +265,7 @@ class Manager:
         versions = dict(self._snapshot.versions(name))
         held = versions.pop(version)
         self._snapshot = self._snapshot.with_versions(name, versions)
+        self._tries.forget(name, version)
         held.retire()
 
     def _note_closed(self, name, version):

@@ -75,6 +75,17 @@ class Snapshot:
                         "available for inference",
                     )
 
+    def dangling_labels(self):
+        """Returns model, label and version of each label whose version is not served: its requests are answered
+        `NOT_FOUND`.
+        """
+        return [
+            (name, label, version)
+            for name, model in sorted(self.settings.items())
+            for label, version in model.labels
+            if version not in self.versions(name)
+        ]
+
     def _version_of_label(self, spec):
         labels = dict(self.settings[spec.name].labels) if spec.name in self.settings else {}
         if spec.version_label not in labels:

@@ -7,6 +7,7 @@ import grpc
 import pytest
 from google.protobuf import text_format
 
+from serving.core.events import FolderPassedOver
 from serving.core.manager import AVAILABLE, END
 from serving.core.settings import ModelSettings, settings_from_proto
 from serving.errors import RequestError
@@ -64,6 +65,23 @@ def test_a_narrower_policy_drops_the_others_and_a_wider_one_brings_them_back(thr
         wait_for(lambda: [watched.state(version) for version in (1, 2, 3)] == [END, AVAILABLE, END])
         watched.manager.reload({"m": ModelSettings(three, num_latest=2)})
         assert [watched.ask(version=version)[0] for version in (2, 3)] == [2, 3]
+
+
+def test_versions_that_the_policy_asks_for_and_that_are_not_there_are_named(three):
+    with Watched({"m": ModelSettings(three, specific=(2, 7))}) as watched:
+        watched.manager.refresh()
+        reason = "the version policy asks for it, and there is no such folder"
+        assert watched.manager.passed_over("m") == [(str(three / "7"), reason)]
+        assert [event.reason for event in watched.of(FolderPassedOver)] == [reason]
+
+
+def test_a_label_at_the_start_whose_version_is_not_served_is_told(three, caplog):
+    with Watched({"m": ModelSettings(three, labels=(("canary", 1), ("stable", 3)))}) as watched:
+        watched.manager.refresh()
+        assert watched.ask(label="stable")[0] == 3
+        assert [record.getMessage() for record in caplog.records if "abel" in record.getMessage()] == [
+            "Label canary of m names version 1, which is not served"
+        ]
 
 
 def test_labels_answer_and_are_moved_to_versions_that_are_served(three):
