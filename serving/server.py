@@ -145,6 +145,10 @@ class Server:
 
     def __exit__(self, *_):
         self.stop()
+        # A load cannot be broken off, and a process that ends in the middle of one is aborted.
+        until = time.monotonic() + self.options.grace_seconds
+        while self.manager.busy and time.monotonic() < until:
+            time.sleep(0.01)
 
     def _open(self):
         options = self.options
