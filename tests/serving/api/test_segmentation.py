@@ -6,10 +6,13 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
 from serving.client import Client
 from tests.serving.asking import predict_request, refused
+from tests.serving.mutations import changed, changes_of
 from tests.small_models import photo_bytes
 
 
@@ -18,6 +21,7 @@ def strings(*values):
 
 
 GOOD = {"image_bytes": strings(photo_bytes()), "expression": strings("the left dog")}
+REFUSALS = {"INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "RESOURCE_EXHAUSTED"}
 TENSORS = {"image": np.full((2, 64, 64, 3), 0.5, np.float32), "token_ids": np.ones((2, 6), np.int32)}
 
 
@@ -146,3 +150,26 @@ def test_many_sentences_on_one_photo_equal_single_ones(client, server):
         for expression, answer in zip(expressions, together, strict=True):
             (alone,) = other.segment(photo_bytes(), [expression])
             np.testing.assert_array_equal(alone.mask, answer.mask)
+
+
+def test_mutated_requests_get_a_proper_status(server, predict):
+    features = predict(predict_request("lts", {"image_bytes": GOOD["image_bytes"]}, "encode_photo")).outputs
+    encoded = {"expression": GOOD["expression"]} | dict(features)
+    cases = [("", GOOD), ("segment_expressions", GOOD), ("segment_tensors", TENSORS), ("segment_encoded", encoded)]
+    contents = [predict_request("lts", inputs, signature).SerializeToString() for signature, inputs in cases]
+    before = predict(predict_request("lts", GOOD))
+
+    @settings(max_examples=300, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(st.integers(0, len(contents) - 1), changes_of(contents))
+    def mutate(index, changes):
+        content = changed(contents[index], changes, contents)
+        try:
+            raw(content, timeout=60)
+        except grpc.RpcError as error:
+            assert error.code().name in REFUSALS, (error.code(), error.details(), content)
+            assert "\n" not in error.details()
+
+    with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        raw = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+        mutate()
+    assert predict(predict_request("lts", GOOD)) == before

@@ -25,6 +25,7 @@ from tensorflow_serving.apis import (
 
 from serving.wire.amounts import MOST_FIELDS
 from tests.serving.asking import add_example, predict_request
+from tests.serving.mutations import changed, changes_of, number
 from tests.serving.other_models import write_odd_dtypes, write_photos
 from tests.serving.transport.grpc_process import grpc_process
 from tests.small_models import photo_bytes
@@ -78,15 +79,6 @@ def asked(half_folder, tmp_path_factory):
             yield asking
     text = log.read_text(encoding="utf-8")
     assert "Traceback" not in text and "ERROR" not in text, text
-
-
-def number(value):
-    """A varint."""
-    content = b""
-    while value > 0x7F:
-        content += bytes([value & 0x7F | 0x80])
-        value >>= 7
-    return content + bytes([value])
 
 
 def field(index, *parts):
@@ -273,43 +265,7 @@ def real_requests():
 
 
 REAL = list(real_requests())
-EXTREMES = [0, 1, 0x7F, 0x80, 0xFF]
-CHANGES = st.one_of(
-    st.tuples(st.just("set"), st.integers(0, 2**16), st.one_of(st.sampled_from(EXTREMES), st.integers(0, 255))),
-    st.tuples(st.just("flip"), st.integers(0, 2**16), st.integers(0, 7)),
-    st.tuples(st.just("cut"), st.integers(0, 2**16), st.integers(1, 64)),
-    st.tuples(st.just("insert"), st.integers(0, 2**16), st.binary(min_size=1, max_size=12)),
-    st.tuples(st.just("repeat"), st.integers(0, 2**16), st.integers(1, 64)),
-    st.tuples(st.just("end"), st.integers(0, 2**16), st.just(0)),
-    st.tuples(st.just("splice"), st.integers(0, 2**16), st.integers(0, len(REAL) - 1)),
-    st.tuples(st.just("number"), st.integers(0, 2**16), st.integers(0, 2**64 - 1)),
-)
-
-
-def changed(content, change):
-    """One mutation of a request's bytes."""
-    kind, place, value = change
-    if not content:
-        return content
-    data, place = bytearray(content), place % len(content)
-    if kind == "set":
-        data[place] = value
-    elif kind == "flip":
-        data[place] ^= 1 << value
-    elif kind == "cut":
-        del data[place : place + value]
-    elif kind == "insert":
-        data[place:place] = value
-    elif kind == "repeat":
-        data[place:place] = data[place : place + value]
-    elif kind == "end":
-        del data[place:]
-    elif kind == "number":
-        data[place : place + 1] = number(value)
-    else:
-        other = REAL[value][1]
-        data[place:] = other[place % len(other) :]
-    return bytes(data)
+CONTENTS = [content for _, content in REAL]
 
 
 def test_mutated_requests_get_a_proper_status_and_take_nothing(asked):
@@ -317,11 +273,10 @@ def test_mutated_requests_get_a_proper_status_and_take_nothing(asked):
     counts, resident = collections.Counter(), []
 
     @settings(max_examples=2000, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-    @given(st.integers(0, len(REAL) - 1), st.lists(CHANGES, min_size=1, max_size=4))
+    @given(st.integers(0, len(REAL) - 1), changes_of(CONTENTS))
     def mutate(index, changes):
         method, content = REAL[index]
-        for change in changes:
-            content = changed(content, change)
+        content = changed(content, changes, CONTENTS)
         code, details = asked.code(method, content)
         counts[code] += 1
         assert code not in FAULTS_OF_OURS, (code, details, content)
