@@ -9,6 +9,7 @@ from pathlib import Path
 
 from google.protobuf import text_format
 
+from serving.core.batching import BatchSettings
 from serving.core.settings import settings_from_proto
 from serving.errors import RequestError, StartError
 from serving.wire import protos
@@ -83,10 +84,19 @@ def _models(path, config):
 
 
 def read_batching(path):
-    """Reads a `BatchingParameters`; without a path, those of TensorFlow Serving for `--enable_batching` alone."""
+    """Reads a `BatchingParameters`; without a path, those of TensorFlow Serving for `--enable_batching` alone.
+
+    Raises:
+        StartError: as `read_proto`, and for parameters that make no sense.
+    """
     if not path:
         return protos.BatchingParameters(thread_pool_name={"value": "model_server_batch_threads"})
-    return read_proto(path, protos.BatchingParameters)
+    parameters = read_proto(path, protos.BatchingParameters)
+    try:
+        BatchSettings.from_proto(parameters)
+    except RequestError as error:
+        raise StartError(f"{path}: {error.message}") from None
+    return parameters
 
 
 def read_metrics_path(path):

@@ -10,10 +10,11 @@ from google.protobuf import text_format
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from serving.config_files import read_batching
 from serving.core.batch_arrays import kind_of, merge, rows_of, split
 from serving.core.batching import Batcher, BatchSettings, batch_settings
 from serving.core.servable import Servable
-from serving.errors import RequestError
+from serving.errors import RequestError, StartError
 from serving.options import ServerOptions
 from serving.wire.protos import BatchingParameters, Example
 from tests.serving.core.model_folders import wait_for
@@ -260,9 +261,12 @@ def test_one_large_request_does_not_blow_up_the_small_ones():
         ("max_batch_size { value: 8 } allowed_batch_sizes: [2, 4]", "last entry was 4; expected 8"),
     ],
 )
-def test_parameters_that_make_no_sense(text, words):
+def test_parameters_that_make_no_sense_are_told_before_anything_is_loaded(tmp_path, text, words):
     with pytest.raises(RequestError, match=words):
         BatchSettings.from_proto(text_format.Parse(text, BatchingParameters()))
+    (tmp_path / "batching.txt").write_text(text)
+    with pytest.raises(StartError, match=f"batching.txt: .*{words}"):
+        read_batching(tmp_path / "batching.txt")
 
 
 def test_parameters_of_the_server_and_of_a_version(tmp_path):
