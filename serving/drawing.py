@@ -146,16 +146,21 @@ def _wrap(text, width, font, most=3):
     """Breaks a text at spaces into at most `most` lines of at most `width` pixels; what is left over is cut."""
     lines, line = [], ""
     for word in text.split(" "):
+        word = word[:width]  # no letter is narrower than a pixel
         longer = f"{line} {word}" if line else word
         if line and font.getlength(longer) > width:
             lines.append(line)
             longer = word
+            if len(lines) == most:
+                lines[-1] += " …"
+                break
         line = longer
-    lines.append(line)
-    if len(lines) > most:
-        lines = [*lines[: most - 1], f"{lines[most - 1]} …"]
-    for number, line in enumerate(lines):
-        while len(line) > 2 and font.getlength(line) > width:
-            line = f"{line[:-2]}…"
-        lines[number] = line
-    return lines
+    else:
+        lines.append(line)
+    return [_cut(line, width, font) for line in lines]
+
+
+def _cut(line, width, font):
+    while len(line) > 2 and font.getlength(line) > width:
+        line = f"{line[: min(len(line) - 2, 2 * int(len(line) * width / font.getlength(line)))]}…"
+    return line

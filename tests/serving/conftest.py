@@ -1,5 +1,6 @@
 """Two versions of a small model, exported once, and a server for the tests that only ask."""
 
+import dataclasses
 import types
 
 import pytest
@@ -30,10 +31,10 @@ def saved_models(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def server(saved_models, tmp_path_factory):
-    """A running server with version 7 of the first model. Ask only: many tests share it."""
+    """A running server, gRPC and REST, with version 7 of the first model. Ask only: many tests share it."""
     base = tmp_path_factory.mktemp("served")
     (base / "7").symlink_to(saved_models.first.folder)
-    with Server({"lts": base}, OPTIONS) as running:
+    with Server({"lts": base}, dataclasses.replace(OPTIONS, rest_port=0)) as running:
         yield running
 
 

@@ -17,28 +17,15 @@ SHELL = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
 PYTHON = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 
-@pytest.fixture(scope="module")
-def running(saved_models, tmp_path_factory):
-    import dataclasses
-
-    from serving.server import Server
-    from tests.serving.conftest import OPTIONS
-
-    base = tmp_path_factory.mktemp("served")
-    (base / "7").symlink_to(saved_models.first.folder)
-    with Server({"lts": base}, dataclasses.replace(OPTIONS, rest_port=0)) as server:
-        yield server
-
-
 @pytest.fixture
-def adapted(running, tmp_path, monkeypatch):
+def adapted(server, tmp_path, monkeypatch):
     """Makes an example fit the server of the test, in a folder with a photo."""
     monkeypatch.chdir(tmp_path)
     Path("photo.jpg").write_bytes(photo_bytes())
 
     def adapt(text):
-        text = text.replace("localhost:8500", f"127.0.0.1:{running.port}")
-        text = text.replace("localhost:8501", f"127.0.0.1:{running.rest_port}")
+        text = text.replace("localhost:8500", f"127.0.0.1:{server.port}")
+        text = text.replace("localhost:8501", f"127.0.0.1:{server.rest_port}")
         return text.replace("--seconds 20", "--seconds 1 --warm_up_seconds 0.2 --image photo.jpg")
 
     return adapt

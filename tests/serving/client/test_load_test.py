@@ -130,19 +130,6 @@ def test_photos_and_sentences_come_in_turn():
     assert draw_photo(1) != draw_photo(2)
 
 
-@pytest.fixture(scope="module")
-def rest_server(saved_models, tmp_path_factory):
-    import dataclasses
-
-    from serving.server import Server
-    from tests.serving.conftest import OPTIONS
-
-    base = tmp_path_factory.mktemp("served")
-    (base / "7").symlink_to(saved_models.first.folder)
-    with Server({"lts": base}, dataclasses.replace(OPTIONS, rest_port=0)) as running:
-        yield running
-
-
 @pytest.fixture
 def photo(tmp_path):
     (tmp_path / "photo.jpg").write_bytes(photo_bytes())
@@ -157,9 +144,9 @@ def load_test(server, photo, *flags, rest=False):
 
 @pytest.mark.parametrize("rest", [False, True])
 @pytest.mark.parametrize("loop", [("--clients", 2), ("--rate", 50)])
-def test_a_running_server_is_measured(rest_server, photo, capsys, rest, loop):
+def test_a_running_server_is_measured(server, photo, capsys, rest, loop):
     flags = ("--requests", 12, "--json", "--expressions_per_photo", 2, "--picture", photo.parent / "a.png")
-    assert load_test(rest_server, photo, *loop, *flags, rest=rest) == 0
+    assert load_test(server, photo, *loop, *flags, rest=rest) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["requests"], found["answered"], found["errors"]) == (12, 12, {})
     assert found["transport"] == ("REST" if rest else "gRPC")
@@ -169,8 +156,8 @@ def test_a_running_server_is_measured(rest_server, photo, capsys, rest, loop):
         assert picture.width > 1000
 
 
-def test_the_report_is_for_people_without_json(rest_server, photo, capsys):
-    assert load_test(rest_server, photo, "--requests", 3, "--clients", 1) == 0
+def test_the_report_is_for_people_without_json(server, photo, capsys):
+    assert load_test(server, photo, "--requests", 3, "--clients", 1) == 0
     printed = capsys.readouterr().out
     assert "1 clients, closed loop: 3 requests" in printed
     assert "p99" in printed
@@ -193,14 +180,14 @@ def test_the_report_is_for_people_without_json(rest_server, photo, capsys):
         (("--model_name", "other"), 1, "Servable not found for request: Latest(other)"),
     ],
 )
-def test_what_goes_wrong_is_one_line(rest_server, photo, capsys, flags, code, line):
-    assert load_test(rest_server, photo, "--requests", 1, *flags) == code
+def test_what_goes_wrong_is_one_line(server, photo, capsys, flags, code, line):
+    assert load_test(server, photo, "--requests", 1, *flags) == code
     error = capsys.readouterr().err
     assert error.startswith("serving load-test: ")
     assert line in error
     assert error.count("\n") == 1
 
 
-def test_a_model_that_is_not_there_is_told_over_rest_too(rest_server, photo, capsys):
-    assert load_test(rest_server, photo, "--model_name", "other", rest=True) == 1
+def test_a_model_that_is_not_there_is_told_over_rest_too(server, photo, capsys):
+    assert load_test(server, photo, "--model_name", "other", rest=True) == 1
     assert "HTTP 404" in capsys.readouterr().err
