@@ -36,9 +36,9 @@ class States:
         return dict(self._states.get(name, {}))
 
     def set(self, name, version, state, seconds=None):
-        """Writes a state down and tells it, if it is another one."""
+        """Writes a state down and tells it, if it is another one, or a load has brought it (`seconds`)."""
         states = self._states.get(name, {})
-        if states.get(version) == state:
+        if states.get(version) == state and seconds is None:
             return
         states = dict(sorted((states | {version: state}).items()))
         ended = [number for number, one in states.items() if one.state == END]
