@@ -49,7 +49,7 @@ def multi_inference(context, request, call):
 
 def _plan(tasks, servable, check_method_name):
     """Checks the tasks; gives the signatures to run and the outputs to fetch from each."""
-    runs, model_name, tensor_name = {}, tasks[0].model_spec.name, None
+    runs, model_name = {}, tasks[0].model_spec.name
     for task in tasks:
         if not task.model_spec.name:
             raise invalid_argument("Found ModelSpec with an empty model name.")
@@ -65,8 +65,4 @@ def _plan(tasks, servable, check_method_name):
             raise RequestError(grpc.StatusCode.UNIMPLEMENTED, message)
         check = check_classification if task.method_name == CLASSIFY else check_regression
         runs[name] = check(servable, name, check_method_name)
-        found = servable.signatures[name].inputs[INPUTS].name
-        if found != (tensor_name or found):
-            raise invalid_argument("Input tensor must be the same for all Signatures.")
-        tensor_name = found
     return list(runs.items())

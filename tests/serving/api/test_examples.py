@@ -227,6 +227,16 @@ def test_one_set_of_examples_through_several_signatures(predictions):
     assert {one.model_spec.version.value for one in (first, second, third)} == {124}
 
 
+def test_signatures_of_tensorflow_2_that_each_have_an_entrance_of_their_own(ask):
+    request = multi(("column", "regress", "words"), ("serving_default", "classify", "words"), values=(1.0, 2.0))
+    size = len(request.input.example_list.examples[0].SerializeToString())
+    first, second = ask.MultiInference(request).results
+    assert [one.value for one in first.regression_result.regressions] == [size, size]
+    assert [[entry.score for entry in one.classes] for one in second.classification_result.classifications] == [
+        [size, size + 0.5]
+    ] * 2
+
+
 @pytest.mark.parametrize(
     ("request_", "code", "words"),
     [
@@ -256,7 +266,7 @@ def test_one_set_of_examples_through_several_signatures(predictions):
         (
             multi(("regress_x_to_y", "regress"), ("regress_x2_to_y3", "regress")),
             "INVALID_ARGUMENT",
-            "Input tensor must be the same for all Signatures.",
+            'input "inputs" expects float',
         ),
         (multi(("regress_x_to_y", "classify")), "INVALID_ARGUMENT", "Expected classification signature outputs to"),
         (multi(("regress_x_to_y", "regress"), values=()), "INVALID_ARGUMENT", "Input is empty."),
