@@ -3,6 +3,7 @@
 import asyncio
 import concurrent.futures
 import contextlib
+import functools
 import logging
 import os
 import re
@@ -15,7 +16,7 @@ from serving.api.reporting import reporting
 from serving.core.call import Call
 from serving.errors import RequestError, explain
 from serving.transport.rest_body import Body, ClientGone
-from serving.transport.rest_methods import METHODS, answer
+from serving.transport.rest_methods import METHODS, answer, check_arrived
 from serving.transport.rest_paths import API_PATH, read_path
 from serving.wire.json_answers import error_text
 
@@ -155,7 +156,7 @@ class RestApp:
     async def _read(self, body, found):
         """Reads a body; a request that is refused here has ended too."""
         try:
-            await body.read()
+            await body.read(functools.partial(check_arrived, self._context, found))
         except BaseException as error:
             body.held.close()
             body.content = bytearray()

@@ -12,6 +12,7 @@ from serving.wire.tensors import LARGEST_MESSAGE_BYTES
 __all__ = ["Body", "ClientGone"]
 
 _BLOCK = 1 << 20
+_FIRST_CHECK_BYTES = 8 << 20
 _SECONDS_TO_SEND = 30  # a client that sends nothing for so long is cut off
 _FREE_INFLATED_BYTES = 16 << 20
 _MOST_INFLATED = 20  # times its size, beyond the free bytes: JSON of pictures shrinks to a third or so
@@ -47,10 +48,15 @@ class Body:
         self._encoding = headers.get("content-encoding", "").strip().lower()
         self._waits = headers.get("expect", "").lower() == "100-continue"  # and sends nothing before it is asked to
         self._received = self._room = 0
+        self._next_check = _FIRST_CHECK_BYTES
         self._complete = False
 
-    async def read(self):
+    async def read(self, check):
         """Reads it all into `content`.
+
+        Args:
+            check: callable that is given the content so far, now and then, and raises `RequestError` for one that will
+                be refused whatever follows.
 
         Raises:
             RequestError: `RESOURCE_EXHAUSTED` if there is no room or it is too large, `INVALID_ARGUMENT` for a damaged
@@ -63,11 +69,11 @@ class Body:
         while not self._complete:
             chunk = await self._next()
             self._received += len(chunk)
-            if inflate is None:
-                self._take(chunk)
-            else:
-                for piece in inflate(chunk):
-                    self._take(piece)
+            for piece in (chunk,) if inflate is None else inflate(chunk):
+                self._take(piece)
+                if len(self.content) >= self._next_check:
+                    check(self.content)
+                    self._next_check = 2 * len(self.content)
         if inflate is not None and not inflate.ended:
             raise invalid_argument("the body is no whole gzip file")
 

@@ -25,7 +25,7 @@ from serving.wire.protos import (
 )
 from serving.wire.tensors import LARGEST_MESSAGE_BYTES
 
-__all__ = ["METHODS", "answer"]
+__all__ = ["METHODS", "answer", "check_arrived"]
 
 METHODS = {
     "predict": "Predict",
@@ -64,6 +64,27 @@ def answer(context, path, body, call, zipped=False):
     return text, False
 
 
+def check_arrived(context, path, body):
+    """Refuses the beginning of a body that no signature of its model could take, before the rest of it is kept.
+
+    Args:
+        context: `ServingContext`.
+        path: `RestPath`.
+        body: bytearray, what has arrived.
+
+    Raises:
+        RequestError: `RESOURCE_EXHAUSTED`.
+    """
+    _, structure = parsed_bytes(body)
+    refused = None
+    for inputs in _possible_inputs(context, path, body):
+        try:
+            return check_structure(body, structure, inputs, context.admission.limits.max_rows)
+        except RequestError as error:
+            refused = error
+    raise refused
+
+
 def _predict(context, path, body, call):
     spec, in_rows = ModelSpec(), False
     path.fill(spec)
@@ -73,7 +94,7 @@ def _predict(context, path, body, call):
         inputs, in_rows = read_inputs(document, signature.inputs)
         return inputs
 
-    document = _parse(context, spec, body)
+    document = _parse(context, path, body)
     _check_rows(context, rows_of(document))
     spec.signature_name = document.get("signature_name", "")
     result = run_signature(context, spec, functools.partial(read, document), call)
@@ -114,35 +135,38 @@ _ANSWERS = {
 
 def _read_examples(context, path, body, request):
     path.fill(request.model_spec)
-    document = _parse(context, None, body)
+    document = _parse(context, path, body)
     _check_rows(context, len(examples_of(document)))
     request.model_spec.signature_name = document.get("signature_name", "")
     fill_input(document, request.input)
     return request
 
 
-def _parse(context, model_spec, body):
+def _parse(context, path, body):
     """Parses a body once there is room for what it takes. The room is given back when the objects are made: what
     lives on as arrays is counted as such.
     """
+    check_arrived(context, path, body)
     text, structure = parsed_bytes(body)
-    check_structure(body, structure, _inputs_of(context, model_spec, body), context.admission.limits.max_rows)
     with context.admission.receiving(text + structure):
         return parse(body)
 
 
-def _inputs_of(context, model_spec, body):
-    """The inputs of the signature that a body seems to name; none if that cannot be told before it is parsed."""
-    if model_spec is None:
-        return []
+def _possible_inputs(context, path, body):
+    """The inputs of the signature that a body seems to name, or of each that it may still name; each as a list."""
+    if path.action != "predict":
+        return [[]]
+    spec = ModelSpec()
+    path.fill(spec)
     found = _SIGNATURE_NAME.search(body)
-    name = found.group(1).decode("utf-8", "replace") if found else ""
     try:
-        with context.manager.lease(model_spec) as servable:
-            signature = servable.signatures.get(name or "serving_default")
-            return list(signature.inputs.values()) if signature else []
+        with context.manager.lease(spec) as servable:
+            signatures = servable.signatures
+            named = found and signatures.get(found.group(1).decode("utf-8", "replace"))
+            chosen = [named] if named else signatures.values()
+            return [list(signature.inputs.values()) for signature in chosen] or [[]]
     except RequestError:  # said once the body has been parsed, as TensorFlow Serving does
-        return []
+        return [[]]
 
 
 def _check_rows(context, rows):

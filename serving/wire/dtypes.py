@@ -50,17 +50,7 @@ def dtype_number(dtype):
 
 
 def fits(shape, expected):
-    """Whether a tensor may have a shape where another is declared.
-
-    Args:
-        shape: tuple of ints.
-        expected: tuple of ints and `None` for any; `None` for any rank. Behind the first dimension ones alone, as in
-            TensorFlow Serving's own example `(None, 1)`, stand for a value by value function, which takes any shape:
-            TensorFlow Serving's clients send `(3,)` and `(2, 2)` there, and it looks at no shape at all.
-
-    Returns:
-        bool.
-    """
-    if expected is None or (len(expected) > 1 and all(size == 1 for size in expected[1:])):
+    """Whether a shape of ints is one that `expected` (ints and `None` for any; `None` for any rank) allows."""
+    if expected is None:
         return True
     return len(shape) == len(expected) and all(e is None or e == n for n, e in zip(shape, expected, strict=True))

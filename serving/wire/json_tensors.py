@@ -11,7 +11,7 @@ from serving.wire.json_text import decode_base64, holds_base64, show, type_word,
 __all__ = ["read_array", "read_inputs", "rows_of"]
 
 _FLOATS = (1, 2, BFLOAT16, HALF)
-_LARGEST_BFLOAT16 = 3.3895313892515355e38
+_INFINITE_BFLOAT16 = 2.0**128 - 2.0**119  # what is nearer to infinity than to the largest number
 _MOST_DIMENSIONS = 64  # numpy's own
 
 
@@ -202,11 +202,13 @@ def _read_floats(values, kinds, dtype):
         numbers = np.array(values, np.float64)
     except OverflowError:
         raise invalid_argument("JSON Parse error: Number too big to be stored in double.") from None
-    largest = _LARGEST_BFLOAT16 if dtype == BFLOAT16 else float(np.finfo(target).max)
-    too_large = np.isfinite(numbers) & (np.abs(numbers) > largest)
+    with np.errstate(over="ignore"):
+        floats = numbers.astype(target)
+    too_large = np.isinf(floats) | (np.abs(floats) >= _INFINITE_BFLOAT16) if dtype == BFLOAT16 else np.isinf(floats)
+    too_large &= np.isfinite(numbers)
     if too_large.any():
         raise _lossy(values[int(too_large.argmax())], dtype)
-    return numbers.astype(target)
+    return floats
 
 
 def _read_integers(values, kinds, dtype):

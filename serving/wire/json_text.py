@@ -22,8 +22,10 @@ __all__ = [
 
 # What Python's objects take. A number of one or two digits is none of its own, so numbers are bounded by the text too.
 _NUMBER_BYTES, _NUMBER_BYTES_PER_CHARACTER, _LIST_BYTES, _OBJECT_BYTES, _STRING_BYTES = 36, 9, 104, 250, 60
-_STRUCTURE_BYTES = 48 << 20
-"""Numbers, lists and objects of any request may take so much, whatever its model."""
+_UNKNOWN_BYTES = 48 << 20
+"""What numbers, lists and objects may take where a signature does not say how many it takes."""
+_FREE_BYTES = 16 << 20
+"""What they may take in any case."""
 _SLACK = 1 << 17  # commas of sentences are no values
 _LONGEST = 200
 _MAY_BE_TOO_LARGE = re.compile(rb"[eE]\+?[0-9]{3}|[0-9]{300}")
@@ -71,18 +73,19 @@ def check_structure(body, structure, specs, max_rows):
     Raises:
         RequestError: `RESOURCE_EXHAUSTED`.
     """
-    if structure <= _STRUCTURE_BYTES:
-        return
-    allowed, widest = _STRUCTURE_BYTES, len(specs)
     shapes = [spec.shape for spec in specs]
-    if all(shape is not None and None not in shape[1:] for shape in shapes):
-        for shape in shapes:
-            values = max_rows * math.prod(shape[1:])
-            allowed += values * (_NUMBER_BYTES + _LIST_BYTES)
-            widest = max(widest, shape[-1] if len(shape) > 1 else max_rows)
-        # A flat list of numbers is none of the nested ones that an image would be.
-        if structure <= allowed and body.count(b",") <= body.count(b"[") * widest + _SLACK:
-            return
+    if not shapes or any(shape is None or None in shape[1:] for shape in shapes):
+        well = structure <= _UNKNOWN_BYTES
+    else:
+        values = max_rows * sum(math.prod(shape[1:]) for shape in shapes)
+        widest = max(len(specs), *(shape[-1] if len(shape) > 1 else max_rows for shape in shapes))
+        well = structure <= _FREE_BYTES or (
+            structure <= _FREE_BYTES + values * (_NUMBER_BYTES + _LIST_BYTES)
+            # A flat list of numbers is none of the nested ones that an image would be.
+            and body.count(b",") <= body.count(b"[") * widest + _SLACK
+        )
+    if well:
+        return
     raise resource_exhausted(
         f"the numbers, lists and objects of the JSON text would take some {structure >> 20} MiB, more than its "
         "signature can take; send large tensors over gRPC, or images as JPEG or PNG"
