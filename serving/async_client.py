@@ -9,6 +9,7 @@ import grpc
 from serving.errors import ServingError
 from serving.requests import Asking, available_version
 from serving.retries import NO_RETRIES
+from serving.wire.protos import ClassificationRequest, RegressionRequest
 
 __all__ = ["AsyncClient"]
 
@@ -62,6 +63,16 @@ class AsyncClient(Asking):
         """Calls any signature: `(dict of numpy arrays, ModelSpec of the model that answered)`."""
         request = self._predict_request(inputs, signature_name, output_filter)
         return self._read_outputs(await self._call(self._predictions.Predict, request, timeout))
+
+    async def classify(self, examples, signature_name="", timeout=None):
+        """Calls a signature for `tf.Example`s that tells classes: for each, a list of `(label, score)`."""
+        request = self._examples_request(ClassificationRequest, examples, signature_name)
+        return self._read_classes(await self._call(self._predictions.Classify, request, timeout))
+
+    async def regress(self, examples, signature_name="", timeout=None):
+        """Calls a signature for `tf.Example`s that tells a number: a list of float."""
+        request = self._examples_request(RegressionRequest, examples, signature_name)
+        return self._read_values(await self._call(self._predictions.Regress, request, timeout))
 
     async def metadata(self, timeout=None):
         """Returns the model's signatures: a dict from name to `SignatureDef`."""

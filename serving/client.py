@@ -15,6 +15,7 @@ from serving.channel import read_credentials
 from serving.errors import ServingError
 from serving.requests import Asking, available_version
 from serving.retries import NO_RETRIES, Retries
+from serving.wire.protos import ClassificationRequest, RegressionRequest
 
 __all__ = ["NO_RETRIES", "Answer", "AsyncClient", "Client", "Retries", "ServingError", "read_credentials"]
 
@@ -100,6 +101,28 @@ class Client(Asking):
         """
         request = self._predict_request(inputs, signature_name, output_filter)
         return self._read_outputs(self._call(self._predictions.Predict, request, timeout))
+
+    def classify(self, examples, signature_name="", timeout=None):
+        """Calls a signature for `tf.Example`s that tells classes.
+
+        Args:
+            examples: list of dicts from a feature's name to its value or values: numbers, text or bytes.
+            signature_name: str; the default signature if empty.
+            timeout: float, seconds; the client's own if `None`.
+
+        Returns:
+            For each example, a list of `(label, score)`.
+
+        Raises:
+            ServingError: if the server refuses or cannot be reached.
+        """
+        request = self._examples_request(ClassificationRequest, examples, signature_name)
+        return self._read_classes(self._call(self._predictions.Classify, request, timeout))
+
+    def regress(self, examples, signature_name="", timeout=None):
+        """As `classify`, through a signature that tells a number: a list of float."""
+        request = self._examples_request(RegressionRequest, examples, signature_name)
+        return self._read_values(self._call(self._predictions.Regress, request, timeout))
 
     def metadata(self, timeout=None):
         """Returns the model's signatures: a dict from name to `SignatureDef`."""

@@ -139,6 +139,23 @@ class Asking:
             raise ServingError(grpc.StatusCode.UNKNOWN, f"{self.target}: the answer is damaged: {error}") from None
         return outputs, response.model_spec
 
+    def _examples_request(self, kind, examples, signature_name):
+        request = kind()
+        self._fill(request.model_spec, signature_name)
+        request.input.example_list.SetInParent()
+        for features in examples:
+            added = request.input.example_list.examples.add().features.feature
+            for name, values in features.items():
+                _fill_feature(added[name], np.asarray(values).ravel())
+        return request
+
+    def _read_classes(self, response):
+        rows = response.result.classifications
+        return [[(one.label, one.score) for one in row.classes] for row in rows]
+
+    def _read_values(self, response):
+        return [row.value for row in response.result.regressions]
+
     def _metadata_request(self):
         request = protos.GetModelMetadataRequest(metadata_field=["signature_def"])
         self._fill(request.model_spec)
@@ -163,3 +180,17 @@ class Asking:
 
     def _not_ready(self, timeout, reason):
         return ServingError(grpc.StatusCode.UNAVAILABLE, f"{self.target}: not ready after {timeout:g} s: {reason}")
+
+
+def _fill_feature(feature, values):
+    """Writes the values of one feature of a `tf.Example` into the list of their kind."""
+    if values.dtype.kind in "iub":
+        feature.int64_list.value.extend(values.tolist())
+    elif values.dtype.kind == "f":
+        feature.float_list.value.extend(values.tolist())
+    elif values.dtype.kind in "SUO":
+        feature.bytes_list.value.extend(
+            value.encode("utf-8") if isinstance(value, str) else value for value in values.tolist()
+        )
+    else:
+        raise ValueError(f"a feature is of numbers, text or bytes. Received: {values.dtype}")

@@ -4,6 +4,7 @@
 """
 
 import collections
+import functools
 import threading
 
 import grpc
@@ -63,6 +64,12 @@ class Metrics:
             self._watch(admission)
         prometheus_client.ProcessCollector(registry=self._registry)
         events.subscribe(self._listen)
+
+    def watch_log(self, request_log):
+        """Shows a `RequestLog`'s counts too."""
+        gauge = self._gauge("lts_serving_request_log_records", "Records of the request log, by outcome.", "outcome")
+        for outcome in ("written", "dropped", "failed"):
+            gauge.labels(outcome).set_function(functools.partial(getattr, request_log, outcome))
 
     def page(self):
         """Returns the page: bytes of Prometheus' text format, of the type `CONTENT_TYPE`."""

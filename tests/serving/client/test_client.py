@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from serving.client import NO_RETRIES, AsyncClient, Client, Retries, ServingError
+from serving.server import Server
 from tests.conftest import run_python
+from tests.serving.conftest import OPTIONS
 from tests.small_models import photo_bytes
 
 EXPRESSIONS = ["the left dog", "red circle"]
@@ -171,18 +173,37 @@ def test_a_server_that_cannot_be_reached_is_named(kind):
     assert "asked" not in str(error.value)
 
 
-def test_another_models_answer_is_told_apart(half_plus_two, tmp_path):
-    from serving.server import Server
-    from tests.serving.conftest import OPTIONS
+@pytest.fixture(scope="module")
+def half_target(half_plus_two, tmp_path_factory):
+    base = tmp_path_factory.mktemp("half")
+    (base / "1").symlink_to(half_plus_two)
+    with Server({"half": base}, OPTIONS) as running:
+        yield f"127.0.0.1:{running.port}"
 
-    (tmp_path / "half" / "1").parent.mkdir()
-    (tmp_path / "half" / "1").symlink_to(half_plus_two)
-    with Server({"half": tmp_path / "half"}, OPTIONS) as running:
-        with Client(f"127.0.0.1:{running.port}", "half", timeout=30) as client:
-            outputs, _ = client.predict({"x": np.array([2.0, 8.0], np.float32)})
-            np.testing.assert_array_equal(outputs["y"], [3, 6])
-            with pytest.raises(ServingError, match="segment_expressions"):
-                client.segment(photo_bytes(), EXPRESSIONS)
+
+def test_another_models_answer_is_told_apart(half_target):
+    with Client(half_target, "half", timeout=30) as client:
+        outputs, _ = client.predict({"x": np.array([2.0, 8.0], np.float32)})
+        np.testing.assert_array_equal(outputs["y"], [3, 6])
+        with pytest.raises(ServingError, match="segment_expressions"):
+            client.segment(photo_bytes(), EXPRESSIONS)
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_examples_are_classified_and_regressed(kind, half_target):
+    ask, half = Both(kind, half_target), {"model_name": "half"}
+    examples = [{"x": 2.0}, {"x": [8.0]}]
+    assert ask("regress", examples, "regress_x_to_y", client=half) == [3, 6]
+    classes = ask("classify", examples, "classify_x_to_y", client=half)
+    assert [[score for _, score in row] for row in classes] == [[3], [6]]
+    with pytest.raises(ServingError) as error:
+        ask("regress", [{"x": "a word"}], "regress_x_to_y", client=half)
+    assert error.value.code == grpc.StatusCode.INVALID_ARGUMENT
+    with pytest.raises(ServingError) as error:
+        ask("regress", [], "regress_x_to_y", client=half)
+    assert error.value.code == grpc.StatusCode.INVALID_ARGUMENT
+    with pytest.raises(ValueError, match="numbers, text or bytes"):
+        ask("classify", [{"x": 1j}], client=half)
 
 
 def test_one_client_serves_many_threads(server):
