@@ -6,7 +6,7 @@ import struct
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -65,7 +65,7 @@ def test_photos_are_turned_upright(code, kind):
     np.testing.assert_array_equal(turn_upright(scene, code), upright(tf.constant(scene), code).numpy())
 
 
-HEADS = st.sampled_from([b"\xff\xd8\xff", b"\xff\xd8\xff\xe1", b"\x89PNG\r\n\x1a\n", b"", b"\xff\xd8"])
+HEADS = st.sampled_from([b"\xff\xd8", b"\xff\xd8", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b""])
 ENTRIES = st.builds(
     lambda order, tag, kind, count, number: struct.pack(f"{order}HHII", tag, kind, count, number),
     st.sampled_from("<>"),
@@ -91,11 +91,24 @@ PARTS = st.one_of(
 )
 
 
+SIX = b"\xff\xe1\0\x22Exif\0\0" + bytes.fromhex("49492a00080000000100120103000100000006000000")
+
+
+@settings(max_examples=300)
 @given(head=HEADS, parts=st.lists(PARTS, max_size=5), cut=st.integers(0, 30))
+@example(head=b"\xff\xd8", parts=[SIX], cut=0)
+@example(head=b"\xff\xd8", parts=[b"\xff\xd0", SIX], cut=0)
+@example(head=b"\xff\xd8", parts=[b"\xff\xd8\0\xff\xff\x01", SIX], cut=0)
+@example(head=b"\xff\xd8", parts=[b"\xff\xda\0\2", SIX], cut=0)
+@example(head=b"\x89PNG\r\n\x1a\n", parts=[struct.pack(">I", 26) + b"eXIf" + SIX[10:]], cut=0)
 def test_any_bytes_are_turned_as_the_graph_does(head, parts, cut):
     content = head + b"".join(parts) + bytes(12)
     content = content[: len(content) - cut]
     assert read_plain_orientation(content) == read_orientation(content)
+
+
+def test_the_photo_of_the_examples_is_turned():
+    assert read_plain_orientation(b"\xff\xd8" + SIX + bytes(12)) == 6
 
 
 @pytest.mark.parametrize(
