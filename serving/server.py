@@ -1,9 +1,6 @@
 """The embedded server: TensorFlow Serving's gRPC and REST interfaces in one Python process."""
 
 import logging
-import os
-import signal
-import sys
 import threading
 import time
 
@@ -25,7 +22,7 @@ from serving.transport.request_log import RequestLog
 from serving.transport.rest import RestServer
 from serving.transport.tls import server_credentials
 
-__all__ = ["Server", "lame_duck_seconds", "serve"]
+__all__ = ["Server"]
 
 logger = logging.getLogger(__name__)
 
@@ -198,55 +195,3 @@ class Server:
             quiet = quiet + 1 if self.admission.idle.is_set() else 0
             if quiet == 5:
                 self._grpc.stop(min(_SECONDS_TO_SEND, max(0.0, until - time.monotonic())))
-
-
-def lame_duck_seconds(grace_seconds):
-    """How long new requests are still taken after SIGTERM: balancers need some seconds to read the turned health."""
-    return min(5.0, grace_seconds / 4)
-
-
-def serve(models, options):
-    """Runs a server until SIGTERM or SIGINT, then lets the running requests end; a second signal waits for nothing.
-
-    Does not return: the process ends here, with exit code 0, whatever TensorFlow's threads are in the middle of.
-
-    Args:
-        models: as for `Server`.
-        options: `ServerOptions`.
-
-    Raises:
-        StartError: as `Server`.
-    """
-    server = Server(models, options)
-    ending, failures = threading.Event(), []
-
-    def end(*_):
-        if ending.is_set():
-            os._exit(1)
-        ending.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, end)
-
-    def start():
-        try:
-            server.start()
-        except BaseException as error:
-            failures.append(error)
-            ending.set()
-
-    # Signals are handled by the main thread, which must not be deep in a load then.
-    threading.Thread(target=start, name="start", daemon=True).start()
-    ending.wait()
-    if failures:
-        raise failures[0]
-    # Whatever hangs, in a model or in a client, the process is out in time.
-    alarm = threading.Timer(options.grace_seconds, os._exit, (0,))
-    alarm.daemon = True
-    alarm.start()
-    server.stop(lame_duck_seconds(options.grace_seconds))
-    logger.info("Stopped")
-    logging.shutdown()
-    sys.stdout.flush()
-    # A load cannot be broken off, and Python must not end under a thread that is deep in TensorFlow.
-    os._exit(0)

@@ -42,7 +42,7 @@ def run(words):
         check_port(options.host, port)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname).1s %(message)s", stream=sys.stderr)
     import_tensorflow()
-    from serving.server import serve
+    from serving.process import serve
 
     serve(settings, options)
 
