@@ -41,15 +41,15 @@ class Scripted(grpc.GenericRpcHandler):
 
 
 @contextlib.contextmanager
-def scripted_server(*script, port=0):
-    """Yields `(target, Scripted)`."""
+def scripted_server(*script, address="127.0.0.1:0", credentials=None):
+    """Listens at `address`, with `grpc.ServerCredentials` over TLS; yields `(target, Scripted)`."""
     handler = Scripted(script)
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         server = grpc.server(pool)
         server.add_generic_rpc_handlers((handler,))
-        port = server.add_insecure_port(f"127.0.0.1:{port}")
+        port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
         server.start()
         try:
-            yield f"127.0.0.1:{port}", handler
+            yield address.replace(":0", f":{port}"), handler
         finally:
             server.stop(0).wait()

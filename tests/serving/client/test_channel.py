@@ -1,8 +1,6 @@
 """The way to the server: proxies, sockets of this machine, TLS and its files."""
 
 import asyncio
-import concurrent.futures
-import contextlib
 import time
 
 import grpc
@@ -13,7 +11,7 @@ from serving.client import NO_RETRIES, AsyncClient, Client, ServingError, read_c
 from serving.errors import UsageError
 from tests.conftest import run_python
 from tests.serving.certificates import make_certificates
-from tests.serving.client.scripted import Scripted, scripted_server
+from tests.serving.client.scripted import scripted_server
 
 LOCAL = ("localhost:1", "127.0.0.1:1", "127.3.2.1:1", "[::1]:1", "ipv6:[::1]:1", "ipv4:127.0.0.1:1", "LOCALHOST.:1")
 LOCAL += ("dns:///localhost:1", "dns://8.8.8.8/localhost:1", "0.0.0.0:1", "[::]:1", "unix:/a/b", "unix:///a/b", "[::1]")
@@ -56,22 +54,8 @@ def test_a_proxy_is_not_asked_on_the_way_to_this_machine(monkeypatch):
         assert time.monotonic() - started < 20
 
 
-@contextlib.contextmanager
-def listening(address, credentials=None):
-    """A server at an address; yields what the address became."""
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        server = grpc.server(pool)
-        server.add_generic_rpc_handlers((Scripted(()),))
-        port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
-        server.start()
-        try:
-            yield address.replace(":0", f":{port}")
-        finally:
-            server.stop(0).wait()
-
-
 def test_a_unix_socket_is_asked(tmp_path):
-    with listening(f"unix:{tmp_path}/socket") as target, Client(target) as client:
+    with scripted_server(address=f"unix:{tmp_path}/socket") as (target, _), Client(target) as client:
         assert list(client.status()) == [5]
 
         async def run():
@@ -91,7 +75,7 @@ def secure_target(certificates):
     """A server that wants a certificate of its clients."""
     pair = (certificates.server_key.read_bytes(), certificates.server.read_bytes())
     credentials = grpc.ssl_server_credentials([pair], certificates.ca.read_bytes(), require_client_auth=True)
-    with listening("127.0.0.1:0", credentials) as target:
+    with scripted_server(credentials=credentials) as (target, _):
         yield target
 
 

@@ -5,6 +5,7 @@ import os
 import struct
 import zlib
 
+import grpc
 import hypothesis
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from lts_keras.data.orientation import read_orientation, upright
 from serving.__main__ import main
 from serving.photos import decode_upright
 from tests.conftest import run_python
+from tests.serving.certificates import make_certificates
+from tests.serving.client.forwarding import forwarding
 from tests.small_models import photo_bytes
 from tests.turned import CODES, KINDS, flat_scene, stored, turned_photo
 
@@ -120,6 +123,29 @@ def test_a_server_without_tls_is_one_line_too(server, photo):
     assert done.returncode == 1
     assert "the server cannot be reached" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["predict", "load-test"])
+def test_tls_with_certificates_of_both_sides(server, photo, tmp_path, capsys, command):
+    files = make_certificates(tmp_path, server_name="photos.example")
+    pair = (files.server_key.read_bytes(), files.server.read_bytes())
+    credentials = grpc.ssl_server_credentials([pair], files.ca.read_bytes(), require_client_auth=True)
+    rest = ("--requests", 2, "--warm_up_seconds", 0) if command == "load-test" else ("--output", tmp_path / "a.png")
+    with forwarding(f"127.0.0.1:{server.port}", credentials=credentials) as target:
+        words = [command, "--target", target, "--image", photo, "--expression", "red", "--json", *rest]
+        words += ["--tls_ca", files.ca, "--tls_server_name", "photos.example"]
+        own = ["--tls_certificate", files.client, "--tls_key", files.client_key]
+        assert main([str(word) for word in words + own]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["answered"] == 2 if command == "load-test" else found["version"] == 7
+        assert main([str(word) for word in words]) == 1
+        assert "the server cannot be reached" in capsys.readouterr().err
+
+
+def test_a_socket_is_asked(server, photo, tmp_path, capsys):
+    with forwarding(f"127.0.0.1:{server.port}", f"unix:{tmp_path}/socket") as target:
+        assert main(["predict", "--target", target, "--image", str(photo), "--expression", "red", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["version"] == 7
 
 
 def test_wrong_use_has_code_2(photo):

@@ -79,7 +79,7 @@ def test_a_server_that_comes_back_is_found(kind):
         waiting = pool.submit(ask, kind, target, Retries(attempts=100, first_seconds=0.2, longest_seconds=0.2), 20)
         with pytest.raises(concurrent.futures.TimeoutError):
             waiting.result(0.5)  # it asks, and nobody is there
-        with scripted_server(port=target.rpartition(":")[2]):
+        with scripted_server(address=target):
             assert list(waiting.result(20)) == [5]
 
 
