@@ -12,6 +12,7 @@ import grpc
 from serving.core.folders import Folders
 from serving.core.held import Held
 from serving.core.loading import load_servable
+from serving.core.polling import Polling
 from serving.core.snapshot import Snapshot
 from serving.core.states import AVAILABLE, END, LOADING, UNLOADING, States, VersionState
 from serving.core.tries import NEVER, Tries
@@ -51,8 +52,8 @@ class Manager:
         self._workers = Workers("model-load", max(options.num_load_threads, os.cpu_count() or 1))
         self._started = False
         self._stopping = threading.Event()
-        self._wake = threading.Event()
-        self._thread = None
+        seconds = options.poll_seconds if options.poll_seconds > 0 else NEVER
+        self._polling = Polling(seconds, self._look, self._arrange_all, self._next_try)
 
     @property
     def settings(self):
@@ -147,17 +148,13 @@ class Manager:
 
         With `poll_seconds` 0 it looks once, if nobody has.
         """
-        if self._thread is None and not self._stopping.is_set():
-            self._thread = threading.Thread(target=self._poll, name="model-versions", daemon=True)
-            self._thread.start()
+        self._polling.start(at_once=not self._started)
 
     def stop(self):
         """Ends the polling; what is loaded stays. A load that runs is not waited for."""
         self._stopping.set()
-        self._wake.set()
         self._workers.drop()
-        if self._thread is not None:
-            self._thread.join(timeout=1)
+        self._polling.stop()
 
     def close(self):
         """Ends the polling and frees all models; those that still answer, once they have."""
@@ -165,23 +162,6 @@ class Manager:
         with self._changing:
             self._snapshot = dataclasses.replace(self._snapshot, settings={})
             self._arrange_all()
-
-    def _poll(self):
-        seconds = self._options.poll_seconds if self._options.poll_seconds > 0 else NEVER
-        look = time.monotonic() + seconds if self._started else 0.0
-        while not self._stopping.is_set():
-            now = time.monotonic()
-            try:
-                if now >= look:
-                    look = now + seconds
-                    self._look()
-                elif now >= self._next_try():
-                    self._arrange_all()
-            except Exception:  # a year of polling must outlive one bad look
-                logger.exception("Looking for new versions failed; the next look follows")
-            pause = min(look, self._next_try()) - time.monotonic()
-            self._wake.wait(None if pause == NEVER else max(0.01, pause))
-            self._wake.clear()
 
     def _look(self):
         with self._changing:
@@ -258,7 +238,7 @@ class Manager:
                 if version in loaded:
                     loaded[version].retire()
             self._arrange(name)
-        self._wake.set()
+        self._polling.wake()
 
     def _drop(self, name, version):
         self._states.set(name, version, VersionState(UNLOADING))
