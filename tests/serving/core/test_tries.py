@@ -1,6 +1,5 @@
 """How often failed loads are tried again, and the thread that does it."""
 
-import threading
 import time
 
 import pytest
@@ -87,7 +86,8 @@ def test_looks_follow_each_other_whatever_they_raise(error):
     watch.polling.stop()
     looks = watch.looks
     watch.polling.start(at_once=True)  # what is stopped stays so
-    assert watch.looks == looks and not any(thread.name == "model-versions" for thread in threading.enumerate())
+    wait_for(lambda: not watch.polling._thread.is_alive())
+    assert watch.looks == looks
 
 
 def test_without_an_interval_there_is_one_look_and_retries_still_come():

@@ -12,14 +12,14 @@ from serving.core.versions import identity_of, list_versions, look, version_of
 LARGEST = 2**63 - 1
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**70), st.integers(0, 5))
 def test_a_number_within_int64_is_a_version_with_zeros_in_front_too(number, zeros):
     expected = number if number <= LARGEST else None
     assert version_of("0" * zeros + str(number)) == expected
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.text(max_size=8).filter(lambda text: not (text.isascii() and text.isdigit())))
 def test_any_other_name_is_none(name):
     assert version_of(name) is None
