@@ -31,7 +31,6 @@ class RestServer:
         context: `ServingContext`.
         options: `ServerOptions`: host, `rest_port`, threads, timeout, CORS, path of the metrics page.
         metrics: `Metrics`, whose page is answered at `options.metrics_path`; `None` for none.
-        port: int in place of `options.rest_port`; 0 takes any free one.
 
     Attributes:
         port: int.
@@ -40,8 +39,8 @@ class RestServer:
         StartError: if the port is in use.
     """
 
-    def __init__(self, context, options, metrics=None, port=None):
-        self._socket = _bind(options.host, options.rest_port if port is None else port)
+    def __init__(self, context, options, metrics=None):
+        self._socket = _bind(options.host, options.rest_port)
         self.port = self._socket.getsockname()[1]
         page = None if metrics is None else functools.partial(_metrics_page, metrics)
         self._app = RestApp(context, options, page, options.metrics_path)
