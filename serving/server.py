@@ -65,6 +65,7 @@ class Server:
         self.metrics = Metrics(self.events, self.manager, self.admission)
         self._request_log = RequestLog(options.request_log, lambda name: self.manager.settings.get(name))
         self.events.subscribe(self._request_log)
+        self.metrics.watch_log(self._request_log)
         cache = PhotoCache(options.photo_cache_bytes) if options.photo_cache_bytes else None
         self.context = ServingContext(
             self.manager,
