@@ -94,7 +94,9 @@ def served_logs(saved_models, tmp_path_factory):
         body = json.dumps({"signature_name": "segment_expressions", "inputs": inputs}).encode()
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         opener.open(f"http://127.0.0.1:{server.rest_port}/v1/models/lts:predict", body, timeout=30).read()
+        assert without.flush()
     without.stop()
+    assert 'lts_serving_request_log_records{outcome="written"} 2.0' in server.metrics.page().decode()
     return folder / "with", folder / "without"
 
 

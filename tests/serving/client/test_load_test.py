@@ -76,11 +76,11 @@ def test_requests_for_which_no_client_was_free_are_counted():
 
 
 def test_errors_are_counted_by_code_and_are_no_latencies():
-    ask = Counter(lambda index: 0.0 if index % 3 else 0.03, code=lambda index: "OK" if index % 3 else "UNAVAILABLE")
+    ask = Counter(lambda index: 0.0 if index % 3 else 0.3, code=lambda index: "OK" if index % 3 else "UNAVAILABLE")
     plan = LoadPlan(seconds=30, warm_up_seconds=0, requests=30, clients=3)
     summary = summarize(run_plan(ask, plan), plan)
     assert (summary["requests"], summary["answered"], summary["errors"]) == (30, 20, {"UNAVAILABLE": 10})
-    assert summary["latency_ms"]["p50"] < 30
+    assert summary["latency_ms"]["max"] < 290  # the failed ones took 300 and are no part of it
     assert "failed 10: UNAVAILABLE" in to_text(summary)
 
 
