@@ -1,5 +1,7 @@
 """From a folder to a servable that is ready to answer."""
 
+import time
+
 from serving.core.servable import Servable
 from serving.core.warm_up import warm_up
 
@@ -13,7 +15,7 @@ def load_servable(folder, name, version, options):
         folder, name, version, options: as for `Servable`.
 
     Returns:
-        `Servable`.
+        `Servable`, with `warm_up_seconds`, how long its recorded requests took; `None` if it carries none.
 
     Raises:
         Exception: as `Servable`; or what a recorded request fails with, as in TensorFlow Serving: a model that cannot
@@ -21,8 +23,9 @@ def load_servable(folder, name, version, options):
     """
     servable = Servable(folder, name, version, options)
     try:
-        if options.enable_model_warmup:
-            warm_up(servable, max(1, options.num_request_iterations_for_warmup))
+        servable.warm_up_seconds, started = None, time.monotonic()
+        if options.enable_model_warmup and warm_up(servable, max(1, options.num_request_iterations_for_warmup)):
+            servable.warm_up_seconds = time.monotonic() - started
     except BaseException:
         servable.close()
         raise

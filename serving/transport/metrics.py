@@ -12,6 +12,8 @@ import prometheus_client
 from prometheus_client.utils import floatToGoString
 
 from serving.core.events import Draining, FolderPassedOver, LookFailed, RequestEnded, VersionChanged
+from serving.errors import RequestError
+from serving.wire.protos import ModelSpec
 
 __all__ = ["CONTENT_TYPE", "Metrics"]
 
@@ -50,6 +52,13 @@ class Metrics:
         )
         self._loads = self._counter(f"{saved_model}load_attempt_count", "Loads, by status.", "model_path", "status")
         self._load_time = self._counter(f"{saved_model}load_latency", "Microseconds of good loads.", "model_path")
+        self._warm_ups = self._histogram(
+            f"{serving}model_warmup_latency", "Microseconds of a version's recorded requests.", "model_path", "status"
+        )
+        # A string in TensorFlow Serving, which Prometheus has none of.
+        self._mlmd = self._gauge(
+            f"{serving}mlmd_map", "1, with the version's key in ML Metadata.", "model_name", "version", "mlmd_uuid"
+        )
         self._paths = collections.OrderedDict()  # of versions, the latest loaded last
         self._lock = threading.Lock()
         self._rows = self._counter("lts_serving_request_rows_total", "Rows of answered requests.", "model_name")
@@ -156,14 +165,28 @@ class Metrics:
             self._states.labels(event.model, version).set(1)
         elif event.state in (_UNLOADING, _END):
             self._states.remove(event.model, version)
-        settings = self._manager.settings.get(event.model)
-        loaded = event.state == _AVAILABLE and event.seconds is not None
-        if settings is None or not (loaded or event.error_code):
+            self._mlmd.remove_by_labels({"model_name": event.model, "version": version})
+        if event.state == _AVAILABLE and event.seconds is not None:
+            self._count_load(event)
+        elif event.error_code and event.model in self._manager.settings:
+            path = str(self._manager.settings[event.model].base_path / version)
+            self._loads.labels(path, "fail").inc()
+            self._forget_old_paths(path)
+
+    def _count_load(self, event):
+        spec = ModelSpec(name=event.model)
+        spec.version.value = event.version
+        try:
+            servable = self._manager.get(spec)
+        except RequestError:  # it has gone again
             return
-        path = str(settings.base_path / version)
-        self._loads.labels(path, "success" if loaded else "fail").inc()
-        if loaded:
-            self._load_time.labels(path).inc(event.seconds * 1e6)
+        path = str(servable.folder)
+        self._loads.labels(path, "success").inc()
+        self._load_time.labels(path).inc(event.seconds * 1e6)
+        if servable.warm_up_seconds is not None:
+            self._warm_ups.labels(path, "OK").observe(servable.warm_up_seconds * 1e6)
+        if servable.mlmd_uuid:
+            self._mlmd.labels(event.model, str(event.version), servable.mlmd_uuid).set(1)
         self._forget_old_paths(path)
 
     def _forget_old_paths(self, path):
@@ -176,6 +199,7 @@ class Metrics:
             for status in ("success", "fail"):
                 self._loads.remove(each, status)
             self._load_time.remove(each)
+            self._warm_ups.remove(each, "OK")
 
 
 def _labels(labels):

@@ -24,9 +24,16 @@ def house():
     return make_house()
 
 
+def loaded(spec):
+    """What the metrics read of a servable; version 7 has recorded requests and a key in ML Metadata."""
+    folder = Path("/models/lts") / str(spec.version.value)
+    seven = spec.version.value == 7
+    return types.SimpleNamespace(folder=folder, warm_up_seconds=0.25 if seven else None, mlmd_uuid="a-b" * seven)
+
+
 def make_house():
     settings = {"lts": ModelSettings(Path("/models/lts"))}
-    manager = types.SimpleNamespace(names=["lts"], settings=settings)
+    manager = types.SimpleNamespace(names=["lts"], settings=settings, get=loaded)
     events, admission = Events(), Admission(Limits(rows_running=4))
     return types.SimpleNamespace(events=events, admission=admission, metrics=Metrics(events, manager, admission))
 
@@ -124,9 +131,15 @@ def test_loads_are_counted_and_a_version_that_answers_is_shown(house):
     assert value(house, ":tensorflow:cc:saved_model:load_latency", model_path="/models/lts/7") == 1.5e6
     shown = "lts_serving_version_available"
     assert value(house, shown, model_name="lts", version="7") == 1
+    warm_ups = ":tensorflow:serving:model_warmup_latency_sum"
+    assert value(house, warm_ups, model_path="/models/lts/7", status="OK") == 2.5e5
+    assert value(house, warm_ups, model_path="/models/lts/8", status="OK") is None
+    key = {"model_name": "lts", "version": "7", "mlmd_uuid": "a-b"}
+    assert value(house, ":tensorflow:serving:mlmd_map", **key) == 1
     house.events.emit(VersionChanged("lts", 7, UNLOADING))
     house.events.emit(VersionChanged("lts", 7, END))
     assert value(house, shown, model_name="lts", version="7") is None
+    assert value(house, ":tensorflow:serving:mlmd_map", **key) is None
     assert value(house, attempts, model_path="/models/lts/7", status="success") == 1
 
 
