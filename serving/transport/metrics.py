@@ -3,6 +3,7 @@
 `/tensorflow/serving/request_count` is `:tensorflow:serving:request_count` on the page, as TensorFlow Serving writes it.
 """
 
+import contextlib
 import collections
 import functools
 import threading
@@ -176,18 +177,16 @@ class Metrics:
     def _count_load(self, event):
         spec = ModelSpec(name=event.model)
         spec.version.value = event.version
-        try:
-            servable = self._manager.get(spec)
-        except RequestError:  # it has gone again
-            return
-        path = str(servable.folder)
-        self._loads.labels(path, "success").inc()
-        self._load_time.labels(path).inc(event.seconds * 1e6)
-        if servable.warm_up_seconds is not None:
-            self._warm_ups.labels(path, "OK").observe(servable.warm_up_seconds * 1e6)
-        if servable.mlmd_uuid:
-            self._mlmd.labels(event.model, str(event.version), servable.mlmd_uuid).set(1)
-        self._forget_old_paths(path)
+        # Word may come late, when the version has gone again.
+        with contextlib.suppress(RequestError), self._manager.lease(spec) as servable:
+            path = str(servable.folder)
+            self._loads.labels(path, "success").inc()
+            self._load_time.labels(path).inc(event.seconds * 1e6)
+            if servable.warm_up_seconds is not None:
+                self._warm_ups.labels(path, "OK").observe(servable.warm_up_seconds * 1e6)
+            if servable.mlmd_uuid:
+                self._mlmd.labels(event.model, str(event.version), servable.mlmd_uuid).set(1)
+            self._forget_old_paths(path)
 
     def _forget_old_paths(self, path):
         """A year of new versions must not grow the page for ever."""

@@ -48,3 +48,11 @@ def client(server):
 def half_plus_two(tmp_path_factory):
     """Folder of a SavedModel of TensorFlow 1: y = x / 2 + 2, with signatures of all kinds. Copy it to change it."""
     return write_half_plus_two(tmp_path_factory.mktemp("other_models") / "half_plus_two")
+
+
+@pytest.fixture(autouse=True)
+def no_listener_fails(caplog):
+    """A listener of events that fails costs no answer, and so no test would see it."""
+    yield
+    failed = [record.getMessage() for record in caplog.get_records("call") if record.name == "serving.core.events"]
+    assert not [message for message in failed if "test listener" not in message], failed
