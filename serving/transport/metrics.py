@@ -3,8 +3,8 @@
 `/tensorflow/serving/request_count` is `:tensorflow:serving:request_count` on the page, as TensorFlow Serving writes it.
 """
 
-import contextlib
 import collections
+import contextlib
 import functools
 import threading
 
