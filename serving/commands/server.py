@@ -42,8 +42,15 @@ def run(words):
         check_port(options.host, port)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname).1s %(message)s", stream=sys.stderr)
     import_tensorflow()
+    from serving.core.session import session_config
     from serving.process import serve
 
+    try:
+        session_config(options)
+    except ValueError as error:
+        raise StartError(
+            f"--tensorflow_session_config_file={values['tensorflow_session_config_file']}: {error}"
+        ) from None
     serve(settings, options)
 
 
