@@ -32,8 +32,10 @@ class Folders:
         return self._versions.get(name)
 
     def passed_over(self, name):
-        """Returns pairs of a path and the reason why nothing is served from it."""
-        return list(self._passed_over.get(name, ()))
+        """Returns pairs of a path and the reason why nothing is served from it, or what is new there is not seen."""
+        troubles = dict(self._troubles).items()
+        unseen = [(path, f"it cannot be looked at: {reason}") for (model, path), reason in troubles if model == name]
+        return [*self._passed_over.get(name, ()), *unseen]
 
     def look(self, name, settings):
         """Looks at a model's folder; if it cannot be read, tells so, and what was known stays.

@@ -130,9 +130,11 @@ def test_a_base_path_that_vanishes_and_comes_back_changes_nothing(base, half_plu
         os.rename(base, base.with_name("away"))
         watched.manager.refresh()
         assert watched.served() == 1 and len(watched.of(LookFailed)) == 1
+        reason = "it cannot be looked at: FileNotFoundError: No such file or directory"
+        assert watched.manager.passed_over("m") == [(str(base), reason)]
         os.rename(base.with_name("away"), base)
         watched.manager.refresh()
-        assert watched.served() == 1
+        assert watched.served() == 1 and watched.manager.passed_over("m") == []
 
 
 def test_an_error_in_one_look_does_not_end_the_polling(base, half_plus_two, monkeypatch):
