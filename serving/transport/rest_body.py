@@ -49,7 +49,7 @@ class Body:
         self._waits = headers.get("expect", "").lower() == "100-continue"  # and sends nothing before it is asked to
         self._received = self._room = 0
         self._next_check = _FIRST_CHECK_BYTES
-        self._complete = False
+        self._complete = self._silent = False
 
     async def read(self, check):
         """Reads it all into `content`.
@@ -83,13 +83,17 @@ class Body:
         Raises:
             ClientGone: if the connection is closed meanwhile.
         """
-        if self._complete or self._waits:
+        if self._complete or self._waits or self._silent:
             return
-        with contextlib.suppress(TimeoutError):
+        try:
             async with asyncio.timeout(_LONGEST_DISCARDING):
                 size = self._received
                 while not self._complete and size <= LARGEST_MESSAGE_BYTES:
                     size += len(await self._next())
+        except ClientGone:
+            raise
+        except (RequestError, TimeoutError):  # it has waited long enough, and is answered now
+            pass
 
     async def wait_until_gone(self):
         """Returns when the client has closed the connection."""
@@ -102,6 +106,7 @@ class Body:
             async with asyncio.timeout(_SECONDS_TO_SEND):
                 message = await self._receive()
         except TimeoutError:
+            self._silent = True
             words = "the body did not arrive in time"
             raise RequestError(grpc.StatusCode.DEADLINE_EXCEEDED, words) from None
         if message["type"] == "http.disconnect":

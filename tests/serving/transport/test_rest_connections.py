@@ -1,9 +1,11 @@
 """Connections of REST clients: kept alive, chunked, zipped, many at a time, gone in the middle, badly behaved."""
 
 import concurrent.futures
+import contextlib
 import gzip
 import json
 import logging
+import socket
 import threading
 import urllib.error
 import urllib.request
@@ -11,6 +13,7 @@ import urllib.request
 import pytest
 
 from serving.core.limits import Limits
+from serving.transport import rest_body, rest_protocol
 from tests.serving.transport.rest_house import ANSWER, GOOD, URL, Gate, Wire, open_rest_house, request_bytes, until
 
 
@@ -205,3 +208,39 @@ def test_a_full_house_is_said(half_folder):
             assert answer.code == 429 and "the most that this server allows" in answer.json["error"]
             gate.opened.set()
             assert wire.answer().json == ANSWER
+
+
+def test_a_client_that_falls_silent_is_cut_off(half_folder, monkeypatch):
+    monkeypatch.setattr(rest_protocol, "_LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(rest_protocol, "_SILENT_SECONDS", 1.0)
+    monkeypatch.setattr(rest_body, "_SECONDS_TO_SEND", 1.0)
+    large = request_bytes(URL, {"instances": [[0.75] * 1000] * 1000})
+    with open_rest_house({"half": half_folder}) as opened, contextlib.ExitStack() as stack:
+        kept = stack.enter_context(Wire(opened.port))
+        assert kept.call(URL, GOOD).json == ANSWER
+        deaf = stack.enter_context(Wire(opened.port))
+        deaf.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.send(large)  # and never reads the answer of some megabytes
+        nothing, head, body = (stack.enter_context(Wire(opened.port)) for _ in range(3))
+        head.send(b"GET /v1/models/half HTTP/1.1\r\nA: ")
+        body.send(request_bytes(URL, GOOD)[:-1])
+        late = body.answer()
+        assert late.code == 504 and late.json == {"error": "the body did not arrive in time"}
+        assert nothing.answer() is None and head.answer() is None
+        connections = opened.rest._server.server_state.connections
+        port = deaf.socket.getsockname()[1]
+        until(lambda: port not in {connection.client[1] for connection in connections})
+        assert kept.call(URL, GOOD).json == ANSWER  # silent too, but between two requests
+
+
+def test_too_many_connections_are_told_so(half_folder, monkeypatch):
+    monkeypatch.setattr(rest_protocol, "_MOST_CONNECTIONS", 4)
+    with open_rest_house({"half": half_folder}) as opened, contextlib.ExitStack() as stack:
+        wires = [stack.enter_context(Wire(opened.port)) for _ in range(4)]
+        assert [wire.call(URL, GOOD).code for wire in wires] == [200] * 4
+        with Wire(opened.port) as wire:
+            answer = wire.answer()
+            assert answer.code == 503 and answer.json == {"error": "too many connections"} and wire.answer() is None
+        wires[0].close()
+        until(lambda: len(opened.rest._server.server_state.connections) < 4)
+        assert opened.call(URL, GOOD).json == ANSWER

@@ -61,7 +61,11 @@ def test_strings_are_the_same_for_tensorflow(array):
         assert to_array("x", proto, STRING, None).tolist() == array.tolist()
 
 
-@given(values=st.lists(st.floats(width=32), min_size=1, max_size=20))
+# Half of them lie in the middle between two bfloat16.
+HALFWAY = st.integers(0, 2**16 - 1).map(lambda bits: float(np.array(bits << 16 | 0x8000, np.uint32).view(np.float32)))
+
+
+@given(values=st.lists(st.floats(width=32) | HALFWAY, min_size=1, max_size=20))
 def test_the_nearest_bfloat16_is_tensorflows(values):
     values = np.array(values, np.float32)
     read = tf.make_ndarray(as_tensorflow(from_array(values, BFLOAT16)))
