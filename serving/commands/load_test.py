@@ -68,7 +68,11 @@ def run(options):
     asker = _make_asker(options)
     try:
         asker.check()
-        samples = run_plan(asker, plan, _tell if sys.stderr.isatty() else lambda seconds, answered: None)
+        if sys.stderr.isatty():
+            samples = run_plan(asker, plan, _tell)
+            print(file=sys.stderr)
+        else:
+            samples = run_plan(asker, plan)
     finally:
         asker.close()
     transport = "REST" if options.rest else "gRPC"

@@ -57,8 +57,9 @@ def run_plan(ask, plan, tell=lambda seconds, answered: None):
                     tell(told - runner.started, len(runner.rows))
     except KeyboardInterrupt:
         runner.stopped.set()
+        until = time.monotonic() + 2
         for thread in threads:
-            thread.join(1)
+            thread.join(max(0.0, until - time.monotonic()))
     return runner.samples()
 
 
