@@ -91,12 +91,12 @@ def read_batching(path):
     """
     if not path:
         return protos.BatchingParameters(thread_pool_name={"value": "model_server_batch_threads"})
-    parameters = read_proto(path, protos.BatchingParameters)
+    message = read_proto(path, protos.BatchingParameters)
     try:
-        BatchSettings.from_proto(parameters)
+        BatchSettings.from_proto(message)
     except RequestError as error:
         raise StartError(f"{path}: {error.message}") from None
-    return parameters
+    return message
 
 
 def read_metrics_path(path):

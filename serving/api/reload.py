@@ -38,6 +38,7 @@ def reload_config(context, request, call):
         for index, entry in enumerate(request.config.model_config_list.config):
             logger.info("Config entry %d: %s at %s", index, entry.name, entry.base_path)
         context.manager.reload(settings_from_proto(request.config))
+        logger.info("Taken over gRPC, and lost when the server ends unless a --model_config_file says the same")
         response = report.response = ReloadConfigResponse()
         response.status.SetInParent()
         for name, value in before.items():

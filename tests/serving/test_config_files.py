@@ -103,6 +103,22 @@ def test_the_path_of_metrics_begins_with_a_slash(tmp_path):
         read_metrics_path(write(tmp_path, 'prometheus_config { enable: true path: "m" }'))
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("max_batch_size { value: 4 } allowed_batch_sizes: 2 allowed_batch_sizes: 8", "must match max_batch_size"),
+        ("max_batch_size { value: 2 } allowed_batch_sizes: 2 allowed_batch_sizes: 1", "monotonically increasing"),
+        ("max_batch_size { value: 0 }", "max_batch_size must be at least 1. Received: 0"),
+    ],
+)
+def test_batching_that_makes_no_sense_is_told_at_the_start(tmp_path, text, words):
+    path = write(tmp_path, text)
+    with pytest.raises(StartError) as error:
+        read_batching(path)
+    assert str(error.value).startswith(f"{path}: ")
+    assert words in str(error.value)
+
+
 def test_channel_arguments_are_whole_numbers_or_text():
     text = "grpc.max_connection_age_ms=2000,grpc.lb_policy_name=grpclb,grpc.x=99999999999,grpc.y=a=b,"
     assert read_channel_arguments(text) == (
