@@ -10,6 +10,8 @@ from serving.shapes import encode_rle, polygons
 
 __all__ = ["Answer"]
 
+_PRIOR = "prior_png_bytes"
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Answer:
@@ -24,6 +26,8 @@ class Answer:
         point: `(x, y)`, where the prior is highest.
         version: int, version of the model that answered.
         png: bytes, the mask as the server sent it: a grey PNG of 0 and 255.
+        prior: float32 array `(h, w)`, probability of the object's place over the whole photo, in few pixels; `None`
+            where it was not asked for.
     """
 
     mask: np.ndarray = dataclasses.field(repr=False)
@@ -33,13 +37,15 @@ class Answer:
     point: tuple[int, int]
     version: int
     png: bytes = dataclasses.field(repr=False)
+    prior: np.ndarray | None = dataclasses.field(default=None, repr=False)
 
     @classmethod
     def from_outputs(cls, outputs, row, version):
         """Reads one row.
 
         Args:
-            outputs: dict of arrays, as the signature `segment_expressions` or `serving_default` gives them.
+            outputs: dict of arrays, as the signatures `segment_expressions`, `serving_default` and `locate_and_segment`
+                give them.
             row: int.
             version: int.
 
@@ -49,13 +55,14 @@ class Answer:
         try:
             png = outputs["mask_png_bytes"][row]
             return cls(
-                mask=np.asarray(Image.open(io.BytesIO(png), formats=("PNG",)).convert("L")) > 0,
+                mask=_read_png(png) > 0,
                 score=float(outputs["score"][row]),
                 presence=float(outputs["presence"][row]) if "presence" in outputs else None,
                 box=tuple(outputs["box"][row].tolist()),
                 point=tuple(outputs["point"][row].tolist()),
                 version=version,
                 png=png,
+                prior=_read_png(outputs[_PRIOR][row]).astype(np.float32) / 255 if _PRIOR in outputs else None,
             )
         except (KeyError, IndexError, OSError, TypeError, Image.DecompressionBombError) as error:
             reason = f"no output {error}" if isinstance(error, KeyError) else f"{type(error).__name__}: {error}"
@@ -89,3 +96,7 @@ class Answer:
             "rle": self.rle(),
             "version": self.version,
         }
+
+
+def _read_png(content):
+    return np.asarray(Image.open(io.BytesIO(content), formats=("PNG",)).convert("L"))

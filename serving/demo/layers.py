@@ -1,0 +1,177 @@
+"""The result as HTML: the photo with the prior and the masks as layers, and a table that says the same in words.
+
+Everything that changes while one looks (opacity, which layers are shown) is a style of the page itself; the server is
+not asked again.
+"""
+
+import base64
+import html
+import io
+
+import numpy as np
+from PIL import Image
+
+from serving.drawing import COLORS
+
+__all__ = ["STYLE", "render"]
+
+_LONGEST_SIDE = 1600  # of the picture on the page; more would be sent and never seen
+_HEAT = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))  # viridis, dark to bright
+
+
+def render(found):
+    """The result as a piece of HTML.
+
+    Args:
+        found: `Found`.
+
+    Returns:
+        str.
+    """
+    width, height = found.photo.size
+    priors = [answer.prior for answer in found.answers]
+    layers = [_image(_jpeg(found.photo), "layer", f"The photo, {width} by {height} pixels")]
+    for number, prior in enumerate(priors, start=1):
+        if prior is not None:
+            layers.append(_image(_heat_png(prior), f"layer prior of-{number}", ""))
+    for number, answer in enumerate(found.answers, start=1):
+        layers.append(_image(_mask_png(answer.mask, _color(number)), f"layer mask of-{number}", ""))
+    marks = "".join(_marks(number, answer, width, height) for number, answer in enumerate(found.answers, start=1))
+    layers.append(f'<svg class="layer" viewBox="0 0 {width} {height}" aria-hidden="true">{marks}</svg>')
+    many = f"{len(found.answers)} {'sentence' if len(found.answers) == 1 else 'sentences'}"
+    return (
+        f'<div class="lts" style="--mask: .55; --prior: 0">'
+        f'<div class="stack" style="aspect-ratio: {width} / {height}">{"".join(layers)}</div>'
+        f'<div class="controls">{_slider("mask", "Masks", 0.55)}'
+        f"{_slider('prior', 'Position prior', 0) if any(prior is not None for prior in priors) else ''}</div>"
+        f'<div class="rows" role="region" aria-label="Table of what was found" tabindex="0">{_table(found)}</div>'
+        f'<p class="told">{many} answered in {1000 * found.seconds:.0f} ms by version '
+        f"{found.answers[0].version}.</p></div>"
+    )
+
+
+def _color(number):
+    return COLORS[(number - 1) % len(COLORS)]
+
+
+def _slider(name, label, value):
+    return (
+        f"<label>{label}: opacity "
+        f'<input type="range" min="0" max="1" step="0.05" value="{value}" class="opacity-{name}" '
+        f"oninput=\"this.closest('.lts').style.setProperty('--{name}', this.value)\"></label>"
+    )
+
+
+def _table(found):
+    rows = "".join(
+        _row(number, sentence, answer)
+        for number, (sentence, answer) in enumerate(zip(found.sentences, found.answers, strict=True), start=1)
+    )
+    heads = ("Show", "Sentence", "Found", "Score", "Presence", "Box (x0, y0, x1, y1)", "Point (x, y)")
+    cells = "".join(f'<th scope="col">{head}</th>' for head in heads)
+    return (
+        f"<table><caption>What was found, in pixels of the photo</caption><thead><tr>{cells}</tr></thead>"
+        f"<tbody>{rows}</tbody></table>"
+    )
+
+
+def _row(number, sentence, answer):
+    color = "#%02x%02x%02x" % _color(number)
+    is_there = bool(answer.mask.any())
+    presence = "" if answer.presence is None else f"{answer.presence:.2f}"
+    said = html.escape(sentence)
+    show = (
+        f'<label class="show"><input type="checkbox" checked aria-label="Show the layers of “{said}”" '
+        f"onchange=\"for (const one of this.closest('.lts').querySelectorAll('.of-{number}')) "
+        f"one.toggleAttribute('hidden', !this.checked)\">"
+        f'<span class="chip" style="background: {color}">{number}</span></label>'
+    )
+    box = ", ".join(map(str, answer.box)) if is_there else "–"
+    cells = [
+        f"{answer.mask.mean():.1%} of the photo" if is_there else "nothing found",
+        f"{answer.score:.2f}" if is_there else "–",
+        presence or "–",
+        box,
+        ", ".join(map(str, answer.point)),
+    ]
+    return f'<tr><td>{show}</td><th scope="row">{said}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
+
+
+def _marks(number, answer, width, height):
+    """Box and point of one answer, in the photo's pixels; lines keep their width on the page."""
+    color = "#%02x%02x%02x" % _color(number)
+    radius = max(width, height) / 90
+    x, y = (place + 0.5 for place in answer.point)
+    parts = []
+    if answer.mask.any():
+        x0, y0, x1, y1 = answer.box
+        for stroke, ink in ((4, "#000"), (2, color)):
+            parts.append(
+                f'<rect x="{x0}" y="{y0}" width="{x1 - x0}" height="{y1 - y0}" fill="none" stroke="{ink}" '
+                f'stroke-width="{stroke}" vector-effect="non-scaling-stroke"/>'
+            )
+    parts.append(f'<circle cx="{x}" cy="{y}" r="{radius:.1f}" fill="{color}" stroke="#fff" stroke-width="2" '
+                 'vector-effect="non-scaling-stroke"/>')  # fmt: skip
+    parts.append(
+        f'<text x="{x}" y="{y}" font-size="{1.4 * radius:.1f}" text-anchor="middle" dominant-baseline="central" '
+        f'fill="#fff">{number}</text>'
+    )
+    return f'<g class="of-{number}">{"".join(parts)}</g>'
+
+
+def _image(source, name, alt):
+    return f'<img class="{name}" src="{source}" alt="{html.escape(alt)}">'
+
+
+def _jpeg(photo):
+    small = photo.convert("RGB")
+    small.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
+    return _data(small, "JPEG", quality=88)
+
+
+def _mask_png(mask, color):
+    """A mask in its colour, transparent elsewhere."""
+    alpha = Image.fromarray(mask.astype(np.uint8) * 255)
+    alpha.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
+    tint = Image.new("RGBA", alpha.size, (*color, 0))
+    tint.putalpha(alpha)
+    return _data(tint, "PNG")
+
+
+def _heat_png(prior):
+    """Probabilities `(height, width)` in 0..1 as colours."""
+    places = np.linspace(0, 1, len(_HEAT))
+    channels = [np.interp(prior, places, [color[channel] for color in _HEAT]) for channel in range(3)]
+    return _data(Image.fromarray(np.stack(channels, axis=-1).round().astype(np.uint8)), "PNG")
+
+
+def _data(picture, kind, **options):
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+STYLE = """
+.lts { --edge: #8a8f98; font-size: 1rem; }
+.lts .stack { position: relative; width: 100%; overflow: hidden; border-radius: 8px; background: #0001; }
+.lts .layer { position: absolute; inset: 0; width: 100%; height: 100%; margin: 0; object-fit: fill; }
+.lts .layer[hidden], .lts g[hidden] { display: none; }
+.lts .mask { opacity: var(--mask); }
+.lts .prior { opacity: var(--prior); mix-blend-mode: normal; }
+.lts svg text { font: 700 1em system-ui, sans-serif; }
+.lts .controls { display: flex; flex-wrap: wrap; gap: .5rem 2rem; margin: .75rem 0; }
+.lts .controls label { display: flex; align-items: center; gap: .5rem; }
+.lts input[type=range] { width: 10rem; accent-color: #1d4ed8; }
+.lts input[type=checkbox] { width: 1.1rem; height: 1.1rem; accent-color: #1d4ed8; }
+.lts input:focus-visible, .lts .rows:focus-visible { outline: 3px solid #1d4ed8; outline-offset: 2px; }
+.lts .rows { overflow-x: auto; }
+.lts table { border-collapse: collapse; width: 100%; font-size: .875rem; font-variant-numeric: tabular-nums; }
+.lts caption { text-align: left; font-weight: 600; padding: .25rem 0; }
+.lts th, .lts td { text-align: left; padding: .35rem .5rem; border: 0; border-bottom: 1px solid var(--edge);
+  white-space: nowrap; }
+.lts th[scope=row] { white-space: normal; min-width: 8rem; font-weight: 600; }
+.lts .show { display: inline-flex; align-items: center; gap: .4rem; }
+.lts .chip { color: #fff; border-radius: 999px; min-width: 1.5rem; text-align: center; font-weight: 700;
+  text-shadow: 0 0 2px #000, 0 0 2px #000; }
+.lts .told { margin: .5rem 0 0; }
+"""
