@@ -12,7 +12,10 @@ import pytest
 
 from serving.client import NO_RETRIES, AsyncClient, Client, Retries, ServingError
 from serving.server import Server
+from serving.wire import protos
+from serving.wire.tensors import from_array
 from tests.conftest import run_python
+from tests.serving.client.scripted import scripted_server
 from tests.serving.conftest import OPTIONS
 from tests.small_models import photo_bytes
 
@@ -204,6 +207,36 @@ def test_examples_are_classified_and_regressed(kind, half_target):
     assert error.value.code == grpc.StatusCode.INVALID_ARGUMENT
     with pytest.raises(ValueError, match="numbers, text or bytes"):
         ask("classify", [{"x": 1j}], client=half)
+
+
+def predict_response(**outputs):
+    response = protos.PredictResponse()
+    response.model_spec.version.value = 1
+    for name, value in outputs.items():
+        is_proto = isinstance(value, protos.TensorProto)
+        response.outputs[name].CopyFrom(value if is_proto else from_array(np.array(value)))
+    return response
+
+
+PNG = {"mask_png_bytes": np.array([b"\x89PNG\r\n\x1a\n"], object)}
+
+
+@pytest.mark.parametrize(
+    ("response", "message"),
+    [
+        (predict_response(), "the model's answer is no mask: no output 'mask_png_bytes'"),
+        (predict_response(**PNG), "the model's answer is no mask: UnidentifiedImageError"),
+        (predict_response(mask_png_bytes=np.array([b"a", b"b"], object)), "2 answers to 1 expressions"),
+        (predict_response(score=protos.TensorProto(dtype=99)), "the answer is damaged: "),
+        (predict_response(score=protos.TensorProto(dtype=1, tensor_content=b"abc")), "the answer is damaged: "),
+    ],
+    ids=["empty", "no picture", "other number", "no dtype", "short"],
+)
+def test_an_answer_that_is_none_is_told(response, message):
+    with scripted_server(answers={"Predict": response}) as (target, _), Client(target, timeout=20) as client:
+        with pytest.raises(ServingError, match=f"^{target}: {message}") as error:
+            client.segment(photo_bytes(), ["dog"])
+    assert error.value.code == grpc.StatusCode.UNKNOWN
 
 
 def test_one_client_serves_many_threads(server):
