@@ -72,6 +72,7 @@ class Watched:
 
     def __exit__(self, *_):
         self.manager.close()
+        wait_for(lambda: not self.manager.busy)  # Python must not end under a load
 
     def of(self, kind):
         """The events of one class."""
