@@ -5,8 +5,10 @@ import dataclasses
 import shutil
 import socket
 import threading
+import urllib.request
 
 import grpc
+import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
@@ -16,6 +18,7 @@ from serving.core.settings import ModelSettings
 from serving.errors import ServingError, StartError
 from serving.options import ServerOptions
 from serving.server import Server
+from serving.wire.protos import ReloadConfigRequest
 from tests.serving.core.model_folders import break_version, publish, wait_for
 from tests.serving.other_models import write_half_plus_two
 from tests.serving.slow_model import write_slow
@@ -56,8 +59,6 @@ def lets_in(port):
 
 def ask(server, model="m", target=None):
     """`y` for x = 2."""
-    import numpy as np
-
     with Client(target or f"127.0.0.1:{server.port}", model_name=model, timeout=20) as client:
         return float(client.predict({"x": np.array([2.0], np.float32)})[0]["y"][0])
 
@@ -238,3 +239,49 @@ def test_a_config_file_that_is_not_polled_stays_as_it_was(tmp_path, half_plus_tw
         publish(half_plus_two, tmp_path / "two", 2)
         wait_for(lambda: 2 in server.manager.states("two"))  # looks go on, at versions alone
         assert server._poller is None
+
+
+def test_the_log_tells_versions_and_what_in_a_folder_is_none(base, half_plus_two, caplog):
+    caplog.set_level("INFO")
+    publish(half_plus_two, base, "v1")
+    publish(half_plus_two, base, 2)
+    break_version(base, 3)
+    with serving({"m": base}, max_num_load_retries=0):
+        pass
+    lines = [record.getMessage() for record in caplog.records if record.name.startswith("serving")]
+    assert any(line.startswith(f"m: passed over {base / 'v1'}: ") for line in lines)
+    assert any(line.startswith("Loading m version 3 failed: ") for line in lines)
+    assert any(line.startswith("Serving m version 2, loaded in ") for line in lines)
+    assert sum(line == "Loading m version 2" for line in lines) == 1
+    assert any(line.startswith("Running gRPC ModelServer at 127.0.0.1:") for line in lines)
+    assert any(line.startswith("Stopping: health says NOT_SERVING") for line in lines)
+
+
+def test_the_log_says_that_what_comes_over_grpc_is_lost_at_the_end(base, half_plus_two, caplog):
+    caplog.set_level("INFO")
+    publish(half_plus_two, base, 1)
+    request = ReloadConfigRequest()
+    entry = request.config.model_config_list.config.add(name="m", base_path=str(base), model_platform="tensorflow")
+    entry.version_labels["stable"] = 1
+    with serving({"m": base}) as (server, channel):
+        channel.unary_unary("/tensorflow.serving.ModelService/HandleReloadConfigRequest")(request.SerializeToString())
+        assert server.manager.settings["m"].labels == (("stable", 1),)
+    assert "lost when the server ends unless a --model_config_file says the same" in caplog.text
+    with serving({"m": base}) as (server, _):
+        assert server.manager.settings["m"].labels == ()
+
+
+def test_the_page_of_metrics_tells_loads_warm_ups_and_keys(base):
+    write_half_plus_two(base / "7", mlmd_uuid="a-key")
+    write_slow(base / "8", seconds=0.01, warm_up_requests=2)
+    models = {"m": ModelSettings(base, num_latest=0)}
+    with serving(models, metrics_path="/metrics", enable_model_warmup=True) as (server, _):
+        url = f"http://127.0.0.1:{server.rest_port}/metrics"
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url) as page:
+            text = page.read().decode()
+    for version in (7, 8):
+        path = f'model_path="{base / str(version)}"'
+        assert f':tensorflow:cc:saved_model:load_attempt_count{{{path},status="success"}} 1.0' in text
+        assert (f':tensorflow:serving:model_warmup_latency_count{{{path},status="OK"}} 1.0' in text) == (version == 8)
+    assert ':tensorflow:serving:mlmd_map{model_name="m",version="7",mlmd_uuid="a-key"} 1.0' in text
+    assert 'mlmd_map{model_name="m",version="8"' not in text
