@@ -1,6 +1,5 @@
 """What a REST request asks for, answered as JSON text. Blocking: each call is a thread's work."""
 
-import functools
 import gzip
 import re
 
@@ -88,17 +87,17 @@ def check_arrived(context, path, body):
 def _predict(context, path, body, call):
     spec, in_rows = ModelSpec(), False
     path.fill(spec)
-
-    def read(document, signature):
-        nonlocal in_rows
-        inputs, in_rows = read_inputs(document, signature.inputs)
-        return inputs
-
     document = _parse(context, path, body)
     _check_rows(context, rows_of(document))
     spec.signature_name = document.get("signature_name", "")
-    result = run_signature(context, spec, functools.partial(read, document), call)
-    del document
+
+    def read(signature):
+        nonlocal document, in_rows
+        inputs, in_rows = read_inputs(document, signature.inputs)
+        document = None  # the model may take long, and its arrays are all that it needs
+        return inputs
+
+    result = run_signature(context, spec, read, call)
     return json_answers.outputs_text(result.outputs, in_rows)
 
 
@@ -143,13 +142,15 @@ def _read_examples(context, path, body, request):
 
 
 def _parse(context, path, body):
-    """Parses a body once there is room for what it takes. The room is given back when the objects are made: what
-    lives on as arrays is counted as such.
+    """Parses a body once there is room for what it takes, and empties it. The room is given back at once: the arrays
+    that are made of the objects are counted as such.
     """
     check_arrived(context, path, body)
     text, structure = parsed_bytes(body)
     with context.admission.receiving(text + structure):
-        return parse(body)
+        document = parse(body)
+    body.clear()
+    return document
 
 
 def _possible_inputs(context, path, body):
