@@ -61,6 +61,9 @@ def test_the_form_by_configuration_answers_the_same(shelf, tmp_path, tiny_config
         (["--preset", "{p}", "--config", "c"], "Received: --preset --config"),
         (["--config", "c"], "Received: --config"),
         (["--workdir", "w"], "Received: --workdir"),
+        (["--preset", "{p}", "--model", "m.onnx"], "Received: --preset --model"),
+        (["--model", "nowhere.onnx"], "nowhere.onnx: neither an ONNX file nor a folder"),
+        (["--model", "nowhere.onnx", "evaluate.threshold=0.4"], "evaluate.threshold: the export has decided this"),
         (["--preset", "nowhere"], "nowhere/model.json: no such file"),
         (["--preset", "{p}", "model.threshold=0.4"], "model.threshold: the preset has decided this"),
         (
