@@ -6,6 +6,8 @@ from lts_keras.config.schema import ExportConfig
 from lts_keras.data.text import Tokenizer
 from lts_keras.export import export_saved_model
 from lts_keras.export.onnx import export_onnx
+from lts_keras.export.onnx.calibration import calibration_questions
+from lts_keras.export.onnx.int8 import export_int8
 from lts_keras.models.variants import make_lts
 
 WORDS = tuple(["left", "right", "dog", "the", "red", "cup", "man", "in", "of"] + [f"word{n}" for n in range(8_000)])
@@ -19,7 +21,7 @@ def export_models(workdir, size):
         size: int, side of the network's square in pixels.
 
     Returns:
-        `model`, and the paths `float32`, `bfloat16`, `onnx` of its exports.
+        `model`, and the paths `float32`, `bfloat16`, `onnx`, `onnx_int8` of its exports.
     """
     import keras
 
@@ -40,6 +42,9 @@ def export_models(workdir, size):
     if not onnx.is_file():
         print("exporting ONNX", flush=True)
         export_onnx(model, folder / "aside.onnx").rename(onnx)
-    return types.SimpleNamespace(
-        model=model, folder=folder, float32=folder / "float32", bfloat16=folder / "bfloat16", onnx=onnx
-    )
+    int8 = folder / "model.int8.onnx"
+    if not int8.is_file():
+        print("exporting ONNX in 8 bits", flush=True)
+        export_int8(onnx, folder / "aside.onnx", calibration_questions(model, folder, 4)).rename(int8)
+    graphs = {precision: folder / precision for precision in ("float32", "bfloat16")}
+    return types.SimpleNamespace(model=model, folder=folder, onnx=onnx, onnx_int8=int8, **graphs)
