@@ -1,96 +1,15 @@
-"""Classify, Regress and MultiInference: TensorFlow Serving's words and codes, with its own messages."""
+"""Classify and Regress: TensorFlow Serving's words and codes, with its own messages."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow_serving.apis import classification_pb2, inference_pb2, prediction_service_pb2_grpc, regression_pb2
+from tensorflow_serving.apis import prediction_service_pb2_grpc
 
-from serving.core.limits import Limits
+from tests.serving.api.example_requests import classification, regression
 from tests.serving.asking import add_example, refused
 from tests.serving.houses import open_house
 
 CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
-
-
-def classification(signature="classify_x_to_y", model="default", values=(2.0,)):
-    request = classification_pb2.ClassificationRequest()
-    request.model_spec.name, request.model_spec.signature_name = model, signature
-    for value in values:
-        add_example(request.input.example_list.examples, x=value)
-    return request
-
-
-def regression(signature="regress_x_to_y", model="default", values=(2.0,)):
-    request = regression_pb2.RegressionRequest()
-    request.model_spec.name, request.model_spec.signature_name = model, signature
-    for value in values:
-        add_example(request.input.example_list.examples, x=value)
-    return request
-
-
-def multi(*tasks, values=(2.0,)):
-    """Tasks are pairs of a signature and the end of a method's name, or triples with a model."""
-    request = inference_pb2.MultiInferenceRequest()
-    for signature, method, *model in tasks:
-        task = request.tasks.add(method_name=f"tensorflow/serving/{method}")
-        task.model_spec.name, task.model_spec.signature_name = (*model, "default")[0], signature
-    for value in values:
-        add_example(request.input.example_list.examples, x=value)
-    return request
-
-
-@pytest.fixture(scope="module")
-def words_model(tmp_path_factory):
-    """Folder of versions of a model of many odd signatures over serialized examples; `inputs` is any string tensor."""
-    base = tmp_path_factory.mktemp("words")
-    module = tf.Module()
-    text = [tf.TensorSpec([None], tf.string, name="inputs")]
-
-    def signature(**outputs):
-        return tf.function(lambda inputs: {name: make(inputs) for name, make in outputs.items()}, input_signature=text)
-
-    def names(inputs):
-        return tf.stack([inputs, tf.fill(tf.shape(inputs), "näm")], axis=1)
-
-    def lengths(inputs):
-        return tf.cast(tf.strings.length(inputs), tf.float32)
-
-    def pairs(inputs):
-        return tf.stack([lengths(inputs), lengths(inputs) + 0.5], axis=1)
-
-    signatures = {
-        "both": signature(classes=names, scores=pairs),
-        "classes": signature(classes=names),
-        "serving_default": signature(scores=pairs),
-        "unequal": signature(classes=names, scores=lambda x: pairs(x)[:, :1]),
-        "flat": signature(scores=lengths),
-        "double": signature(scores=lambda x: tf.cast(pairs(x), tf.float64)),
-        "numbers": signature(classes=pairs),
-        "half": signature(scores=lambda x: pairs(x)[::2]),
-        "other": signature(other=lengths),
-        "three": signature(classes=names, scores=pairs, more=lengths),
-        "column": signature(outputs=lambda x: lengths(x)[:, None]),
-        "wide": signature(outputs=pairs),
-        "short": signature(outputs=lambda x: lengths(x)[1:]),
-        "whole": signature(outputs=lambda x: tf.strings.length(x)),
-        "two_inputs": tf.function(
-            lambda inputs, more: {"scores": pairs(inputs), "outputs": lengths(more)},
-            input_signature=[*text, tf.TensorSpec([None], tf.string, name="more")],
-        ),
-        "no_inputs": tf.function(
-            lambda examples: {"outputs": lengths(examples)},
-            input_signature=[tf.TensorSpec([None], tf.string, name="examples")],
-        ),
-    }
-    tf.saved_model.save(module, str(base / "1"), signatures=signatures)
-    return base
-
-
-@pytest.fixture(scope="module")
-def ask(words_model):
-    """TensorFlow Serving's own stub, for a house of that model."""
-    with open_house({"words": words_model}, Limits(max_rows=64)) as house:
-        yield prediction_service_pb2_grpc.PredictionServiceStub(house.channel)
 
 
 def scores_of(response):
@@ -211,66 +130,3 @@ def test_requests_without_a_model_examples_or_features(predictions):
 def test_more_examples_than_a_request_may_have(ask):
     assert len(ask.Regress(regression("column", "words", np.zeros(64))).result.regressions) == 64
     refused(ask.Regress, regression("column", "words", np.zeros(65)), "RESOURCE_EXHAUSTED", "65 rows")
-
-
-def test_one_set_of_examples_through_several_signatures(predictions):
-    request = multi(
-        ("regress_x_to_y", "regress"), ("classify_x_to_y", "classify"), ("regress_x_to_y2", "regress"), values=(2, 4)
-    )
-    first, second, third = predictions.MultiInference(request).results
-    assert [one.value for one in first.regression_result.regressions] == [4.0, 5.0]
-    assert [one.classes[0].score for one in second.classification_result.classifications] == [4.0, 5.0]
-    assert [one.value for one in third.regression_result.regressions] == [4.0, 5.0]
-    assert [one.model_spec.signature_name for one in (first, second, third)] == [
-        task.model_spec.signature_name for task in request.tasks
-    ]
-    assert {one.model_spec.version.value for one in (first, second, third)} == {124}
-
-
-def test_signatures_of_tensorflow_2_that_each_have_an_entrance_of_their_own(ask):
-    request = multi(("column", "regress", "words"), ("serving_default", "classify", "words"), values=(1.0, 2.0))
-    size = len(request.input.example_list.examples[0].SerializeToString())
-    first, second = ask.MultiInference(request).results
-    assert [one.value for one in first.regression_result.regressions] == [size, size]
-    assert [[entry.score for entry in one.classes] for one in second.classification_result.classifications] == [
-        [size, size + 0.5]
-    ] * 2
-
-
-@pytest.mark.parametrize(
-    ("request_", "code", "words"),
-    [
-        (multi(), "INVALID_ARGUMENT", "ModelSpec has no name specified."),
-        (multi(("regress_x_to_y", "regress", "other")), "NOT_FOUND", "Servable not found for request: Latest(other)"),
-        (
-            multi(("regress_x_to_y", "regress"), ("classify_x_to_y", "classify", "")),
-            "INVALID_ARGUMENT",
-            "Found ModelSpec with an empty model name.",
-        ),
-        (
-            multi(("regress_x_to_y", "regress"), ("classify_x_to_y", "classify", "other")),
-            "INVALID_ARGUMENT",
-            "All ModelSpecs in a MultiInferenceRequest must access the same model name.",
-        ),
-        (
-            multi(("regress_x_to_y", "regress"), ("regress_x_to_y", "regress")),
-            "INVALID_ARGUMENT",
-            "Duplicate evaluation of signature: regress_x_to_y",
-        ),
-        (multi(("no", "regress")), "INVALID_ARGUMENT", "Requested signature not found in model graph: no"),
-        (
-            multi(("regress_x_to_y", "predict")),
-            "UNIMPLEMENTED",
-            "Unsupported signature method_name: tensorflow/serving/predict",
-        ),
-        (
-            multi(("regress_x_to_y", "regress"), ("regress_x2_to_y3", "regress")),
-            "INVALID_ARGUMENT",
-            'input "inputs" expects float',
-        ),
-        (multi(("regress_x_to_y", "classify")), "INVALID_ARGUMENT", "Expected classification signature outputs to"),
-        (multi(("regress_x_to_y", "regress"), values=()), "INVALID_ARGUMENT", "Input is empty."),
-    ],
-)
-def test_tasks_that_do_not_fit_together(predictions, request_, code, words):
-    refused(predictions.MultiInference, request_, code, words)

@@ -36,6 +36,13 @@ def arrays_of(response):
     return {name: tf.make_ndarray(proto) for name, proto in response.outputs.items()}
 
 
+@pytest.fixture(scope="module")
+def client(server):
+    """A client that waits for a model that nobody has warmed up."""
+    with Client(f"127.0.0.1:{server.port}", timeout=300) as asking:
+        yield asking
+
+
 def test_answers_equal_the_keras_models(client, saved_models):
     expressions = ["the left dog", "red circle", "zzz"]
     expected = saved_models.first.predictor.predict_many(photo_bytes(), expressions)
@@ -143,13 +150,12 @@ def test_concurrent_requests_are_all_answered_alike(predict):
     assert all(answer == expected for answer in answers)
 
 
-def test_many_sentences_on_one_photo_equal_single_ones(client, server):
+def test_many_sentences_on_one_photo_equal_single_ones(client):
     expressions = [f"{side} {color} dog" for side in ("left", "right") for color in ("red", "blue", "")]
     together = client.segment(photo_bytes(), expressions)
-    with Client(f"127.0.0.1:{server.port}", timeout=30) as other:
-        for expression, answer in zip(expressions, together, strict=True):
-            (alone,) = other.segment(photo_bytes(), [expression])
-            np.testing.assert_array_equal(alone.mask, answer.mask)
+    for expression, answer in zip(expressions, together, strict=True):
+        (alone,) = client.segment(photo_bytes(), [expression])
+        np.testing.assert_array_equal(alone.mask, answer.mask)
 
 
 def test_mutated_requests_get_a_proper_status(server, predict):
