@@ -14,6 +14,10 @@ from serving.core.cost import Cost, cost_of, photo_pixels
 from tests.small_models import photo_bytes
 
 
+HEADER = b"\xff\xfe\0\2"
+HIDING = [3000 * HEADER, 70_000 * b"\0", 40_000 * b"\xff\0", 40_000 * b"\0" + HEADER + 40_000 * b"\0"]
+
+
 def encoded(width, height, kind, **more):
     file = io.BytesIO()
     Image.new("RGB", (width, height)).save(file, kind, **more)
@@ -68,7 +72,7 @@ def test_megabytes_of_headers_are_read_in_no_time(filler):
     assert pixels in (0, 0xFFFF**2)
 
 
-@pytest.mark.parametrize("filler", [3000 * b"\xff\xfe\0\2", 70_000 * b"\0", 40_000 * b"\xff\0"], ids=len)
+@pytest.mark.parametrize("filler", HIDING, ids=len)
 def test_a_size_hidden_behind_thousands_of_headers_counts_as_the_largest(filler):
     photo = encoded(70, 50, "JPEG")
     assert photo_pixels(photo[:2] + filler + photo[2:]) == 0xFFFF**2
