@@ -13,7 +13,6 @@ from PIL import Image
 from serving.core.cost import Cost, cost_of, photo_pixels
 from tests.small_models import photo_bytes
 
-
 HEADER = b"\xff\xfe\0\2"
 HIDING = [3000 * HEADER, 70_000 * b"\0", 40_000 * b"\xff\0", 40_000 * b"\0" + HEADER + 40_000 * b"\0"]
 
