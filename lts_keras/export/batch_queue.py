@@ -32,8 +32,12 @@ class BatchQueue:
 
     @property
     def variables(self):
-        """The variables that the function reads, in the order in which it first does."""
-        return list(self.function.graph.variables)
+        """The variables that the function reads, in the order in which it first does.
+
+        `graph.variables` has them in an order that is another one in each process.
+        """
+        by_handle = {id(variable.handle): variable for variable in self.function.graph.variables}
+        return [by_handle[id(handle)] for handle in self.function.captured_inputs if id(handle) in by_handle]
 
     def __call__(self, *rows):
         """The function of these rows, see the class."""

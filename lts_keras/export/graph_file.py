@@ -12,6 +12,8 @@ from tensorflow.core.protobuf import fingerprint_pb2, saved_model_pb2
 __all__ = ["finish_graph_file"]
 
 _NUMBERED = re.compile(r"(.*)_(\d+)")
+_UNUSED = re.compile(r"_(\d+)(___redundant_placeholder)")
+_INITIALIZER = re.compile(r"key_value_init\d+")  # of a table
 _OWN = "__saved_model"  # how TensorFlow's own signatures begin
 
 
@@ -21,7 +23,7 @@ def finish_graph_file(folder, shapes):
     - Each output of a signature gets a node of its own. A server fetches these, and TensorFlow leaves out what the
       others alone need: it never takes the function apart whose outputs are fetched themselves.
     - The declared shapes of inputs, which the graph does not rely on, are written into the signatures.
-    - Functions are numbered from 0 on: their numbers tell what else the process traced before.
+    - Functions and tables are numbered from 0 on: their numbers tell what else the process made before.
     - The fingerprint's random number becomes one that the content decides.
 
     Args:
@@ -31,7 +33,7 @@ def finish_graph_file(folder, shapes):
     path = Path(folder) / "saved_model.pb"
     saved_model = saved_model_pb2.SavedModel.FromString(path.read_bytes())
     (meta_graph,) = saved_model.meta_graphs
-    for name, signature in meta_graph.signature_def.items():
+    for name, signature in sorted(meta_graph.signature_def.items()):
         if name.startswith(_OWN):
             continue
         for input_name, shape in shapes[name].items():
@@ -40,17 +42,55 @@ def finish_graph_file(folder, shapes):
             node = meta_graph.graph_def.node.add(name=f"{name}_{output_name}_output", op="Identity", input=[info.name])
             node.attr["T"].type = info.dtype
             info.name = f"{node.name}:0"
-    _rename(saved_model, _numbered_from_zero(meta_graph.graph_def.library))
+    for node in _nodes(meta_graph.graph_def):
+        node.attr.pop("_gradient_op_type", None)  # a number, for gradients that are not saved
+    for function in meta_graph.graph_def.library.function:
+        for argument in function.arg_attr.values():
+            argument.attr.pop("_user_specified_name", None)  # a number, where no user gave one
+    _name_tables(meta_graph.graph_def)
+    library = meta_graph.graph_def.library
+    names = _Names(function.signature.name for function in library.function)
+    library.function.sort(key=lambda function: names.places.get(function.signature.name, -1))
+    _rename(saved_model, names)
     content = saved_model.SerializeToString(deterministic=True)
     path.write_bytes(content)
     _write_fingerprint(Path(folder) / "fingerprint.pb", content)
 
 
-def _numbered_from_zero(library):
-    """New names of functions: dict from the old ones."""
-    found = [(_NUMBERED.fullmatch(function.signature.name), function.signature.name) for function in library.function]
-    ordered = sorted((int(match[2]), name, match[1]) for match, name in found if match)
-    return {name: f"{stem}_{place}" for place, (_, name, stem) in enumerate(ordered)}
+def _nodes(graph):
+    return [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+
+
+def _name_tables(graph):
+    names = [node.attr["shared_name"] for node in _nodes(graph) if node.op == "HashTableV2"]
+    for place, old in enumerate(sorted({name.s for name in names}, key=lambda old: (len(old), old))):
+        for name in names:
+            if name.s == old:
+                name.s = f"table_{place}".encode()
+
+
+class _Names:
+    """New names of numbered functions, in the order in which these were made.
+
+    Args:
+        names: iterable of str, of all functions.
+    """
+
+    def __init__(self, names):
+        found = [(_NUMBERED.fullmatch(name), name) for name in names]
+        ordered = sorted((int(match[2]), name, match[1]) for match, name in found if match)
+        self.places = {name: place for place, (_, name, _) in enumerate(ordered)}
+        self._names = {name: f"{stem}_{place}" for place, (_, name, stem) in enumerate(ordered)}
+        self._numbers = {str(number): str(place) for place, (number, _, _) in enumerate(ordered)}
+
+    def __contains__(self, name):
+        return self(name) != name
+
+    def __call__(self, name):
+        """The new name; anything else stays as it is."""
+        if _UNUSED.search(name):  # an argument that a loop does not use is called after a function
+            return _UNUSED.sub(lambda match: f"_{self._numbers.get(match[1], match[1])}{match[2]}", name)
+        return _INITIALIZER.sub("key_value_init", self._names.get(name, name))
 
 
 def _rename(message, names):
@@ -63,24 +103,24 @@ def _rename(message, names):
                 _rename(one, names)
         elif field.type == field.TYPE_STRING:
             if not field.is_repeated:
-                setattr(message, field.name, names.get(value, value))
+                setattr(message, field.name, names(value))
             else:
-                value[:] = [names.get(one, one) for one in value]
+                value[:] = [names(one) for one in value]
 
 
 def _rename_map(field, value, names):
     holds_messages = field.message_type.fields_by_name["value"].message_type is not None
-    for key in [key for key in value if key in names]:
+    for key in [key for key in value if isinstance(key, str) and key in names]:
         if holds_messages:
-            value[names[key]].CopyFrom(value[key])
+            value[names(key)].CopyFrom(value[key])
         else:
-            value[names[key]] = value[key]
+            value[names(key)] = value[key]
         del value[key]
     for key in value:
         if holds_messages:
             _rename(value[key], names)
-        elif value[key] in names:
-            value[key] = names[value[key]]
+        elif isinstance(value[key], str):
+            value[key] = names(value[key])
 
 
 def _write_fingerprint(path, content):

@@ -27,6 +27,7 @@ expression refers to out.
 | backbone | {backbone} |
 | input | {image_size} x {image_size} ({image_resize} resize), {max_tokens} tokens, {vocabulary:,} words |
 | mask threshold | {threshold} |
+| precision | {precision} |
 | presence | {presence} |
 | weights | `{weights}` |
 | data | `{data}` |
@@ -42,9 +43,9 @@ At the photos' original size, over every expression; in brackets the bootstrap i
 ## Use and limits
 
 Signatures: `serving_default` (one expression per photo), `segment_expressions` (several expressions on one photo),
-`segment_tensors` (the network alone). JPEG and PNG photos of at most {max_pixels:,} pixels; the EXIF orientation is
-applied, and answers lie in the turned photo; transparency is laid over grey. Words that are not in the vocabulary are
-read as one unknown word. {nothing}
+`encode_photo` and `segment_encoded` (the same in two steps), `segment_tensors` (the network alone). JPEG and PNG
+photos of at most {max_pixels:,} pixels; the EXIF orientation is applied, and answers lie in the turned photo;
+transparency is laid over grey. Words that are not in the vocabulary are read as one unknown word. {nothing}
 Trained for the kind of photos and expressions in its data; nothing is known about others.
 
 ## Configuration
@@ -88,6 +89,7 @@ def write_model_card(path, model, config, workdir, parity):
         max_tokens=model.max_tokens,
         vocabulary=len(model.vocabulary),
         threshold=model.threshold,
+        precision=_precision(config.export.precision, parity.get("loss")),
         presence=_presence(model.presence),
         nothing=_ANSWERS_ALWAYS if model.presence.threshold is None else _MAY_SAY_NOTHING,
         weights=f"sha256:{digest(weights)}" if weights.is_file() else "unknown",
@@ -101,6 +103,15 @@ def write_model_card(path, model, config, workdir, parity):
         ),
     )
     Path(path).write_text(text, encoding="utf-8")
+
+
+def _precision(precision, loss):
+    """The precision, and what it costs where it costs something."""
+    if precision == "float32":
+        return precision
+    if not loss:
+        return f"{precision}; what it loses was not measured"
+    return f"{precision}; mean_iou {loss['mean_iou']:.4f}, in float32 {loss['expected']:.4f}"
 
 
 def _presence(presence):

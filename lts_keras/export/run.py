@@ -39,7 +39,8 @@ def export(config, workdir, progress=print):
         Path of the folder.
 
     Raises:
-        ExportError: if the answers differ, or a stock server could not load the graph.
+        ExportError: if the answers differ, one of less precision loses too much, or a stock server could not load the
+            graph.
         WeightsError: if there is no preset.
         ConfigError: keys of `model` that contradict the preset.
         DataError: if the preset has no vocabulary.
@@ -56,20 +57,25 @@ def export(config, workdir, progress=print):
         # `Predictor` refuses a sentence without a word, the served graph answers it; the network does the same in both.
         wordless = (drawn_photo(model.image_size, model.image_size), ["?"])
         samples = [*find_samples(data_folder(config, workdir), model.image_size), wordless]
-        report = check_saved_model(folder / "saved_model", predictor, samples)
-        progress(f"SavedModel = Keras model on {report['expressions']} expressions, {report['pixels']} pixels")
+        precision, data_dir = config.export.precision, data_folder(config, workdir)
+        report = check_saved_model(folder / "saved_model", predictor, samples, precision) | {"precision": precision}
+        sign = "=" if precision == "float32" else "near the"
+        progress(f"SavedModel {sign} Keras model on {report['expressions']} expressions, {report['pixels']} pixels")
+        loss_check = LossCheck(model, config, data_dir, progress)
+        if precision != "float32":
+            report["loss"] = loss_check(folder / "saved_model")
         if config.export.onnx:
-            report |= _export_onnx(model, folder, config, data_folder(config, workdir), progress)
+            report |= _export_onnx(model, folder, config, data_dir, loss_check, progress)
         (folder / "parity.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
         write_model_card(folder / "model_card.md", model, config, workdir, report)
     return workdir / "export"
 
 
-def _export_onnx(model, folder, config, data_dir, progress):
+def _export_onnx(model, folder, config, data_dir, loss_check, progress):
     from lts_keras.export.onnx.files import write_onnx_files
 
     try:
-        return write_onnx_files(model, folder, config, data_dir, LossCheck(model, config, data_dir, progress), progress)
+        return write_onnx_files(model, folder, config, data_dir, loss_check, progress)
     except ImportError as error:
         raise ExportError(f"{error} (or export.onnx=false)") from error
 

@@ -7,6 +7,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from lts_keras.export import ExportError
 from lts_keras.export.graph_file import finish_graph_file
+from lts_keras.export.recorded import recorded_questions
 from lts_keras.export.served_model import ServedModel
 from lts_keras.export.served_network import served_network
 from lts_keras.export.warm_up import write_warm_up
@@ -32,16 +33,21 @@ def export_saved_model(model, tokenizer, folder, export_config):
 
     Raises:
         ExportError: if the graph holds an operator that stock TensorFlow Serving does not have.
+        ConfigError: as `recorded_questions`, for `export_config.warm_up_requests`.
     """
-    folder = Path(folder)
+    folder, questions = Path(folder), []
+    if export_config.warm_up_requests:  # what is wrong with these should be known before the work
+        questions = recorded_questions(export_config.warm_up_requests, model.image_size, export_config.max_photo_pixels)
     served = ServedModel(served_network(model, export_config.precision), tokenizer, export_config)
     # Debug information would be half of the file and names the places of the sources on this machine.
-    options = tf.saved_model.SaveOptions(save_debug_info=False, experimental_debug_stripper=False)
+    options = tf.saved_model.SaveOptions(
+        save_debug_info=False, experimental_debug_stripper=False, experimental_custom_gradients=False
+    )
     signatures, shapes = served.signatures()
     tf.saved_model.save(served, str(folder), signatures=signatures, options=options)
     finish_graph_file(folder, shapes)
     check_operators(folder)
-    write_warm_up(folder, model.image_size, model.max_tokens, export_config.batch_sizes)
+    write_warm_up(folder, model, served.features, export_config.batch_sizes, questions)
     write_settings(folder, ModelSettings.of_model(model, export_config.precision))
     return folder
 

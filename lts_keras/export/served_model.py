@@ -36,7 +36,7 @@ class ServedModel(tf.Module):
         self._threshold, self._presence = model.threshold, model.presence
         self._step, self._max_pixels = export_config.batch_sizes[-1], export_config.max_photo_pixels
         self._prepare_one = _prepare_function(model.image_size, export_config.max_photo_pixels, self._image_resize)
-        self._encode, self._segment, self._features = _queues(model, export_config)
+        self._encode, self._segment, self.features = _queues(model, export_config)
         # The variables and not the model: a Keras model would bring its own functions into the SavedModel.
         self.weights = list({id(one): one for one in self._encode.variables + self._segment.variables}.values())
 
@@ -54,7 +54,7 @@ class ServedModel(tf.Module):
         image = tf.TensorSpec((None, size, size, 3), tf.float32, "image")
         token_ids = tf.TensorSpec((None, self._max_tokens), tf.int32, "token_ids")
         encoded = [tf.TensorSpec((1, 2), tf.int32, "size")]
-        encoded += [tf.TensorSpec((1, *spec.shape[1:]), tf.float32, name) for name, spec in self._features.items()]
+        encoded += [tf.TensorSpec((1, *spec.shape[1:]), tf.float32, name) for name, spec in self.features.items()]
         inputs = {
             "serving_default": (self.segment_photos, [photos, expressions]),
             "segment_expressions": (self.segment_expressions, [photo, expressions]),
@@ -99,15 +99,15 @@ class ServedModel(tf.Module):
         # No more than a batch: a thousand little photos would be answered with 20 GB.
         checked = check_rows({"image_bytes": (image_bytes, ())}, most=self._step)
         images, sizes = self._prepare(checked["image_bytes"])
-        features = zip(self._features, self._encode(images), strict=True)
+        features = zip(self.features, self._encode(images), strict=True)
         return {name: tf.cast(value, tf.float32) for name, value in features} | {"size": sizes}
 
     def segment_encoded(self, expression, size, **features):
         """The second half: strings `(K,)`, and what `encode_photo` gave of one photo, to a dict of K rows."""
         inputs = {"expression": (expression, ()), "size": (size, (2,))}
-        inputs |= {name: (value, tuple(self._features[name].shape[1:])) for name, value in features.items()}
+        inputs |= {name: (value, tuple(self.features[name].shape[1:])) for name, value in features.items()}
         checked = check_rows(inputs, finite(*features), self._has_pixels, one=("size", *features))
-        rows = [tf.cast(checked[name], spec.dtype) for name, spec in self._features.items()]
+        rows = [tf.cast(checked[name], spec.dtype) for name, spec in self.features.items()]
         return self._segment_sentences(rows, checked["expression"], checked["size"])
 
     def _has_pixels(self, tensors):

@@ -3,6 +3,7 @@
 The first run of each batch size costs many times a later one, and would otherwise be a user's request.
 """
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +14,19 @@ __all__ = ["WARM_UP_FILE", "drawn_photo", "write_warm_up"]
 WARM_UP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 
 
-def write_warm_up(folder, image_size, max_tokens, batch_sizes):
-    """Writes `PredictionLog` records: every allowed batch size.
+def write_warm_up(folder, model, features, batch_sizes, questions=()):
+    """Writes `PredictionLog` records: every signature, and every allowed batch size of both halves of the network.
+
+    The halves run behind the same two queues whatever the signature, so that the sizes of those whose inputs are large
+    need no records: these would take a third of the space of the weights.
 
     Args:
         folder: path of the SavedModel.
-        image_size: int. Side of the network's square in pixels.
-        max_tokens: int. Tokens a row.
+        model: `LTS`, for `image_size` and `max_tokens`.
+        features: dict from the features' names to `tf.TensorSpec`, what `segment_encoded` takes.
         batch_sizes: sequence of int.
+        questions: list of `(image_bytes, expression)`, bytes, to take instead of a drawn photo; they are repeated where
+            there are too few.
 
     Returns:
         Path of the file.
@@ -28,19 +34,25 @@ def write_warm_up(folder, image_size, max_tokens, batch_sizes):
     Raises:
         ImportError: without the extra `serving`.
     """
-    path = Path(folder) / WARM_UP_FILE
+    path, size = Path(folder) / WARM_UP_FILE, model.image_size
     path.parent.mkdir(parents=True, exist_ok=True)
-    photo = drawn_photo(3 * image_size // 4, image_size)
+    endless = itertools.cycle(questions or [(drawn_photo(3 * size // 4, size), b"the left one")])
+    requests = []
+    for rows in batch_sizes:
+        photos, expressions = (
+            np.array(values, object) for values in zip(*itertools.islice(endless, rows), strict=True)
+        )
+        requests.append(("serving_default", {"image_bytes": photos, "expression": expressions}))
+        requests.append(("segment_expressions", {"image_bytes": photos[:1], "expression": expressions}))
+        requests.append(("encode_photo", {"image_bytes": photos}))
+    image, token_ids = np.full((1, size, size, 3), 0.5, np.float32), np.ones((1, model.max_tokens), np.int32)
+    requests.append(("segment_tensors", {"image": image, "token_ids": token_ids}))
+    encoded = {name: np.zeros((1, *spec.shape[1:]), np.float32) for name, spec in features.items()}
+    encoded |= {"size": np.array([[3 * size // 4, size]], np.int32), "expression": expressions[:1]}
+    requests.append(("segment_encoded", encoded))
     with tf.io.TFRecordWriter(str(path)) as writer:
-        # `segment_tensors` runs the same batched network as `serving_default`: one record shows its own few operators.
-        image = np.full((1, image_size, image_size, 3), 0.5, np.float32)
-        token_ids = np.ones((1, max_tokens), np.int32)
-        writer.write(_record("segment_tensors", {"image": image, "token_ids": token_ids}))
-        for rows in batch_sizes:
-            expressions = np.array([b"the left one"] * rows, dtype=object)
-            photos = np.array([photo] * rows, dtype=object)
-            writer.write(_record("serving_default", {"image_bytes": photos, "expression": expressions}))
-            writer.write(_record("segment_expressions", {"image_bytes": photos[:1], "expression": expressions}))
+        for signature, inputs in requests:
+            writer.write(_record(signature, inputs))
     return path
 
 

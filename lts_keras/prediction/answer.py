@@ -9,7 +9,7 @@ from lts_keras.data.input.geometry import restore_points, restore_probabilities
 from lts_keras.data.input.placement import letterbox_box
 from lts_keras.prediction.presence import LEAST, Presence
 
-__all__ = ["restore_answer", "restore_answers"]
+__all__ = ["restore_answer", "restore_answers", "shown_cells"]
 
 
 def restore_answers(mask, prior, height, width, size, threshold, resize="letterbox", presence=None):
@@ -86,6 +86,20 @@ def _bounds(inside):
 def _peak(prior, height, width, size, resize):
     """The prior's largest value among the cells that show the photo, and its place in the photo."""
     cells = prior.shape[1] or tf.shape(prior)[1]
+    allowed = shown_cells(cells, height, width, size, resize)
+    flat = tf.reshape(tf.where(allowed, prior[..., 0], prior.dtype.min), [tf.shape(prior)[0], -1])
+    best = tf.argmax(flat, axis=1, output_type=tf.int32)
+    places = tf.stack([best % cells, best // cells], axis=1)
+    return tf.reduce_max(flat, axis=1), restore_points(places, height, width, size, size // cells, resize)
+
+
+def shown_cells(cells, height, width, size, resize="letterbox"):
+    """Which cells of the square show the photo, and so may be its point: bool `(cells, cells)`.
+
+    Args:
+        cells: int, cells along each side.
+        height, width, size, resize: as for `restore_answers`.
+    """
     stride = size // cells
     top, left, inner_height, inner_width = letterbox_box(height, width, size, resize)
 
@@ -96,8 +110,4 @@ def _peak(prior, height, width, size, resize):
         middle = tf.equal(tf.range(cells), (corner + inner // 2) // stride)
         return tf.where(tf.reduce_any(covered), covered, middle)
 
-    allowed = shown(top, inner_height)[:, None] & shown(left, inner_width)[None, :]
-    flat = tf.reshape(tf.where(allowed, prior[..., 0], prior.dtype.min), [tf.shape(prior)[0], -1])
-    best = tf.argmax(flat, axis=1, output_type=tf.int32)
-    places = tf.stack([best % cells, best // cells], axis=1)
-    return tf.reduce_max(flat, axis=1), restore_points(places, height, width, size, stride, resize)
+    return shown(top, inner_height)[:, None] & shown(left, inner_width)[None, :]

@@ -43,7 +43,7 @@ class Predictor:
         self.image_resize = getattr(model, "image_resize", "letterbox")
         self.threshold = model.threshold
         self.presence = model.presence
-        self._tokenizer = Tokenizer(model.vocabulary, model.max_tokens)
+        self.tokenizer = Tokenizer(model.vocabulary, model.max_tokens)
         encode, segment = half_functions(float32_twin(model))
         self._decode = tf.function(self._decode_graph, autograph=False, input_signature=[tf.TensorSpec((), tf.string)])
         self.segment = tf.function(
@@ -102,7 +102,7 @@ class Predictor:
 
     def _segment_graph(self, photo, expressions, encode, segment):
         image, size = letterbox_photo(photo, self.image_size, self.image_resize)
-        mask, prior = segment_many(encode, segment, image[None], self._tokenizer(expressions), self._step)
+        mask, prior = segment_many(encode, segment, image[None], self.tokenizer(expressions), self._step)
         return mask, prior, size
 
     def _restore_graph(self, mask, prior, size):

@@ -5,7 +5,9 @@ import types
 import pytest
 import tensorflow as tf
 
+from lts_keras.config.read import parse_config
 from lts_keras.config.schema import ExportConfig
+from lts_keras.data.prepare.prepare import prepare
 from lts_keras.data.text import Tokenizer
 from lts_keras.export import export_saved_model
 from tests.small_models import small_model
@@ -22,3 +24,12 @@ def exported(tmp_path_factory):
     return types.SimpleNamespace(
         model=model, predictor=model.predictor(), folder=folder, loaded=loaded, signatures=loaded.signatures
     )
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory):
+    """A folder of prepared drawn scenes."""
+    workdir = tmp_path_factory.mktemp("prepared")
+    scenes = {"kind": "scenes", "num_photos": {"train": 4, "val": 4}, "photo_size": [48, 64]}
+    prepare(parse_config({"data": {"sources": [scenes]}}), workdir)
+    return workdir / "data"
