@@ -22,7 +22,7 @@ EXPRESSIONS = ["the left dog", "Red circle!", "the man’s LEFT", "zzz unheard-o
 OPERATORS = set(
     """Abs AddV2 All Any ArgMax Assert AssignVariableOp AvgPool BatchFunction BatchMatMulV2 BatchToSpaceND BiasAdd
     BroadcastTo CaseFoldUTF8 Cast ConcatV2 Const Conv2D Conv2DBackpropInput Cumsum DecodeImage DecodeJpeg
-    DecodePng DecodeRaw DenseBincount DisableCopyOnRead DivNoNan EncodePng EnsureShape Equal ExpandDims
+    DecodePng DecodeRaw DenseBincount DepthToSpace DisableCopyOnRead DivNoNan EncodePng EnsureShape Equal ExpandDims
     ExtractJpegShape Fill Floor FloorDiv FloorMod FusedBatchNormV3 GatherV2 Greater GreaterEqual
     HashTableV2 Identity IdentityN IsFinite LeakyRelu Less LessEqual LogicalAnd LogicalNot LogicalOr LookupTableFindV2
     Log Log1p LookupTableImportV2 MatMul Max Maximum Mean MergeV2Checkpoints Min Minimum Mul Neg NoOp NormalizeUTF8
@@ -244,7 +244,10 @@ def test_a_scene_stored_in_eight_ways_gets_one_answer(exported):
     photos = [turned_photo(scene, code, kind) for kind in KINDS for code in CODES]
     served = [ask(exported, [photo], ["the left dog"], "segment_expressions") for photo in photos]
     together = ask(exported, photos, ["the left dog"] * len(photos))
+    encode = exported.signatures["encode_photo"]
+    features = [encode(image_bytes=tf.constant([photo]))["feature_0"].numpy() for photo in photos]
     for row, photo in enumerate(photos):
+        np.testing.assert_allclose(features[row], features[0], atol=1e-5)
         np.testing.assert_array_equal(exported.predictor(photo, "the left dog").mask, expected.mask)
         for answers, place in ((served[row], 0), (together, row)):
             np.testing.assert_array_equal(decode(answers["mask_png_bytes"][place]) > 0, expected.mask)
