@@ -24,16 +24,17 @@ def house():
     return make_house()
 
 
-def loaded(spec):
+@contextlib.contextmanager
+def lease(spec):
     """What the metrics read of a servable; version 7 has recorded requests and a key in ML Metadata."""
     folder = Path("/models/lts") / str(spec.version.value)
     seven = spec.version.value == 7
-    return types.SimpleNamespace(folder=folder, warm_up_seconds=0.25 if seven else None, mlmd_uuid="a-b" * seven)
+    yield types.SimpleNamespace(folder=folder, warm_up_seconds=0.25 if seven else None, mlmd_uuid="a-b" * seven)
 
 
 def make_house():
     settings = {"lts": ModelSettings(Path("/models/lts"))}
-    manager = types.SimpleNamespace(names=["lts"], settings=settings, get=loaded)
+    manager = types.SimpleNamespace(names=["lts"], settings=settings, lease=lease)
     events, admission = Events(), Admission(Limits(rows_running=4))
     return types.SimpleNamespace(events=events, admission=admission, metrics=Metrics(events, manager, admission))
 
@@ -157,7 +158,8 @@ def test_a_thousand_versions_do_not_grow_the_page(house):
 
 
 def test_rows_that_run_and_wait_are_gauges(house):
-    import threading
+    import contextlib
+import threading
 
     cost, entered, leave = Cost(rows=3, bytes=10, pixels=100), threading.Event(), threading.Event()
 
