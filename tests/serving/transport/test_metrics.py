@@ -1,5 +1,7 @@
 """The page that Prometheus reads: names, labels and buckets of TensorFlow Serving, and what is counted."""
 
+import contextlib
+import threading
 import types
 from pathlib import Path
 
@@ -158,9 +160,6 @@ def test_a_thousand_versions_do_not_grow_the_page(house):
 
 
 def test_rows_that_run_and_wait_are_gauges(house):
-    import contextlib
-import threading
-
     cost, entered, leave = Cost(rows=3, bytes=10, pixels=100), threading.Event(), threading.Event()
 
     def hold():
