@@ -127,6 +127,7 @@ def _write_fingerprint(path, content):
     fingerprint = fingerprint_pb2.FingerprintDef.FromString(path.read_bytes())
     digest = hashlib.sha256(content).digest()
     # TensorFlow compares none of these numbers with the files; registries tell models apart by them.
-    fingerprint.saved_model_checksum = int.from_bytes(digest[:8])
+    for name in ("saved_model_checksum", "graph_def_program_hash", "signature_def_hash", "saved_object_graph_hash"):
+        setattr(fingerprint, name, int.from_bytes(digest[:8]))
     fingerprint.uuid = str(int.from_bytes(digest[8:16]))
     path.write_bytes(fingerprint.SerializeToString(deterministic=True))
