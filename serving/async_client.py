@@ -7,7 +7,7 @@ import time
 import grpc
 
 from serving.errors import ServingError
-from serving.requests import Asking, available_version
+from serving.requests import SEGMENT_SIGNATURES, Asking, available_version
 from serving.retries import NO_RETRIES
 from serving.wire.protos import ClassificationRequest, RegressionRequest
 
@@ -23,10 +23,10 @@ class AsyncClient(Asking):
 
     _grpc = grpc.aio
 
-    async def segment(self, image_bytes, expressions, timeout=None):
+    async def segment(self, image_bytes, expressions, timeout=None, prior=False):
         """Asks for the masks of expressions on one photo: a list of `Answer`; raises `ServingError`."""
         inputs = self._segment_inputs(image_bytes, expressions)
-        outputs, spec = await self.predict(inputs, "segment_expressions", timeout=timeout)
+        outputs, spec = await self.predict(inputs, SEGMENT_SIGNATURES[prior], timeout=timeout)
         return self._read_answers(outputs, spec, len(expressions))
 
     async def segment_many(self, questions, at_a_time=4, timeout=None):

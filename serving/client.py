@@ -13,7 +13,7 @@ from serving.answers import Answer
 from serving.async_client import AsyncClient
 from serving.channel import read_credentials
 from serving.errors import ServingError
-from serving.requests import Asking, available_version
+from serving.requests import SEGMENT_SIGNATURES, Asking, available_version
 from serving.retries import NO_RETRIES, Retries
 from serving.wire.protos import ClassificationRequest, RegressionRequest
 
@@ -35,13 +35,15 @@ class Client(Asking):
         server_name: str, the name in the server's certificate where `target` has another.
     """
 
-    def segment(self, image_bytes, expressions, timeout=None):
+    def segment(self, image_bytes, expressions, timeout=None, prior=False):
         """Asks for the masks of expressions on one photo, which the server encodes once.
 
         Args:
             image_bytes: bytes of a JPEG or PNG file.
             expressions: list of str.
             timeout: float, seconds; the client's own if `None`.
+            prior: bool. Whether the answers have the position prior too; models exported before it was served answer
+                `FAILED_PRECONDITION` then.
 
         Returns:
             List of `Answer`, in the order of the expressions.
@@ -50,7 +52,7 @@ class Client(Asking):
             ServingError: if the server refuses or cannot be reached.
         """
         inputs = self._segment_inputs(image_bytes, expressions)
-        outputs, spec = self.predict(inputs, "segment_expressions", timeout=timeout)
+        outputs, spec = self.predict(inputs, SEGMENT_SIGNATURES[prior], timeout=timeout)
         return self._read_answers(outputs, spec, len(expressions))
 
     def segment_many(self, questions, at_a_time=4, timeout=None):

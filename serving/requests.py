@@ -12,7 +12,10 @@ from serving.retries import Retries
 from serving.wire import protos
 from serving.wire.tensors import from_array, to_array
 
-__all__ = ["Asking", "available_version", "make_stub"]
+__all__ = ["SEGMENT_SIGNATURES", "Asking", "available_version", "make_stub"]
+
+SEGMENT_SIGNATURES = {False: "segment_expressions", True: "locate_and_segment"}
+"""Signatures of one photo and its sentences, by whether the position prior is wanted."""
 
 _STATES = protos.ModelVersionStatus.State
 

@@ -5,7 +5,7 @@ import tensorflow as tf
 from lts_keras.export.batch_queue import BatchQueue
 from lts_keras.export.row_checks import check_rows, finite, in_range
 from lts_keras.prediction.network import in_parts, row_functions
-from lts_keras.prediction.photos import DESCRIPTION, describe, mask_png, prepare_photo
+from lts_keras.prediction.photos import DESCRIPTION, describe, mask_png, prepare_photo, prior_png
 
 __all__ = ["ServedModel"]
 
@@ -58,6 +58,7 @@ class ServedModel(tf.Module):
         inputs = {
             "serving_default": (self.segment_photos, [photos, expressions]),
             "segment_expressions": (self.segment_expressions, [photo, expressions]),
+            "locate_and_segment": (self.locate_and_segment, [photo, expressions]),
             "segment_tensors": (self.segment_tensors, [image, token_ids]),
             "encode_photo": (self.encode_photo, [photos]),
             "segment_encoded": (self.segment_encoded, [expressions, *encoded]),
@@ -78,6 +79,15 @@ class ServedModel(tf.Module):
 
     def segment_expressions(self, image_bytes, expression):
         """K expressions on one photo, which is encoded once: strings `(1,)` and `(K,)` to the same, K rows."""
+        inputs = {"image_bytes": (image_bytes, ()), "expression": (expression, ())}
+        checked = check_rows(inputs, one=("image_bytes",))
+        images, sizes = self._prepare(checked["image_bytes"])
+        found = self._segment_sentences(self._encode(images), checked["expression"], sizes)
+        del found["prior_png_bytes"]
+        return found
+
+    def locate_and_segment(self, image_bytes, expression):
+        """As `segment_expressions`, and what the locator found beside it, for people: see `prior_png`."""
         inputs = {"image_bytes": (image_bytes, ()), "expression": (expression, ())}
         checked = check_rows(inputs, one=("image_bytes",))
         images, sizes = self._prepare(checked["image_bytes"])
@@ -103,7 +113,7 @@ class ServedModel(tf.Module):
         return {name: tf.cast(value, tf.float32) for name, value in features} | {"size": sizes}
 
     def segment_encoded(self, expression, size, **features):
-        """The second half: strings `(K,)`, and what `encode_photo` gave of one photo, to a dict of K rows."""
+        """The second half: strings `(K,)` and what `encode_photo` gave of one photo, to `locate_and_segment` of it."""
         inputs = {"expression": (expression, ()), "size": (size, (2,))}
         inputs |= {name: (value, tuple(self.features[name].shape[1:])) for name, value in features.items()}
         checked = check_rows(inputs, finite(*features), self._has_pixels, one=("size", *features))
@@ -140,7 +150,14 @@ class ServedModel(tf.Module):
             return self._segment(*(tf.gather(value, photo) for value in features), part)
 
         mask, prior = in_parts(run, tf.shape(token_ids)[0], step, self._image_size)
-        return self._answer(mask, prior, tf.repeat(size, tf.size(expressions), axis=0))
+        sizes = tf.repeat(size, tf.size(expressions), axis=0)
+        pngs = tf.map_fn(
+            lambda row: prior_png(*row, self._image_size, self._image_resize),
+            (prior, sizes),
+            fn_output_signature=tf.TensorSpec((), tf.string),
+            parallel_iterations=_PARALLEL_PHOTOS,
+        )
+        return self._answer(mask, prior, sizes) | {"prior_png_bytes": pngs}
 
     def _answer(self, mask, prior, sizes):
         how = (self._image_size, self._threshold, self._image_resize, self._presence)

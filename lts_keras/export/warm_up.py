@@ -45,6 +45,7 @@ def write_warm_up(folder, model, features, batch_sizes, questions=()):
         requests.append(("serving_default", {"image_bytes": photos, "expression": expressions}))
         requests.append(("segment_expressions", {"image_bytes": photos[:1], "expression": expressions}))
         requests.append(("encode_photo", {"image_bytes": photos}))
+    requests.append(("locate_and_segment", {"image_bytes": photos[:1], "expression": expressions[:1]}))
     image, token_ids = np.full((1, size, size, 3), 0.5, np.float32), np.ones((1, model.max_tokens), np.int32)
     requests.append(("segment_tensors", {"image": image, "token_ids": token_ids}))
     encoded = {name: np.zeros((1, *spec.shape[1:]), np.float32) for name, spec in features.items()}

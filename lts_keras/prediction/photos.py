@@ -8,7 +8,7 @@ import tensorflow as tf
 from lts_keras.data.input.geometry import decode_image, letterbox_image, restore_probabilities
 from lts_keras.prediction.answer import restore_answer
 
-__all__ = ["DESCRIPTION", "check_photo", "describe", "letterbox_photo", "mask_png", "prepare_photo"]
+__all__ = ["DESCRIPTION", "check_photo", "describe", "letterbox_photo", "mask_png", "prepare_photo", "prior_png"]
 
 DESCRIPTION = {
     "score": tf.TensorSpec((), tf.float32),
@@ -120,3 +120,21 @@ def mask_png(mask, sure, size, image_size, threshold, resize="letterbox", presen
     if presence is not None and presence.threshold is not None:
         inside &= sure >= presence.threshold
     return tf.io.encode_png(tf.cast(inside, tf.uint8) * 255)
+
+
+def prior_png(prior, size, image_size, resize="letterbox"):
+    """The position prior of one expression as a small picture of the whole photo, for people to look at.
+
+    Args:
+        prior: float32 `(image_size / 8, image_size / 8, 1)`, probabilities.
+        size: int32 `(2,)`, the photo's height and width.
+        image_size, resize: as for `prepare_photo`.
+
+    Returns:
+        String scalar, an 8-bit grey PNG, 255 for a probability of 1; its longer side has `image_size / 4` pixels, its
+        shape is the photo's as far as whole pixels allow.
+    """
+    longest = tf.reduce_max(size)
+    small = tf.maximum(1, (size * (image_size // 4) + longest // 2) // longest)
+    probabilities = restore_probabilities(prior, small[0], small[1], image_size, resize)
+    return tf.io.encode_png(tf.cast(tf.round(tf.clip_by_value(probabilities, 0.0, 1.0) * 255), tf.uint8))

@@ -7,7 +7,7 @@ from lts_keras.prediction.photos import letterbox_photo
 
 __all__ = ["SIGNATURES", "compare_signatures"]
 
-SIGNATURES = ("serving_default", "segment_expressions", "segment_encoded", "segment_tensors")
+SIGNATURES = ("serving_default", "segment_expressions", "locate_and_segment", "segment_encoded", "segment_tensors")
 """What is compared; `encode_photo` is by what `segment_encoded` makes of its answer."""
 
 
@@ -53,9 +53,9 @@ def _answers(ask, image_bytes, expressions, names):
     photos = np.array([image_bytes] * len(expressions), dtype=object)
     if "serving_default" in names:
         yield "serving_default", ask("serving_default", {"image_bytes": photos, "expression": strings})
-    if "segment_expressions" in names:
-        one = {"image_bytes": photos[:1], "expression": strings}
-        yield "segment_expressions", ask("segment_expressions", one)
+    for name in ("segment_expressions", "locate_and_segment"):
+        if name in names:
+            yield name, ask(name, {"image_bytes": photos[:1], "expression": strings})
     if "segment_encoded" in names:
         encoded = ask("encode_photo", {"image_bytes": photos[:1]})
         yield "segment_encoded", ask("segment_encoded", encoded | {"expression": strings})

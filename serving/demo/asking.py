@@ -9,7 +9,7 @@ from pathlib import Path
 import grpc
 from PIL import Image
 
-from serving.errors import UsageError
+from serving.errors import ServingError, UsageError
 from serving.photos import check_expressions, decode_upright
 
 __all__ = ["MOST_SENTENCES", "Found", "ask", "in_words", "read_sentences", "read_upload"]
@@ -94,7 +94,13 @@ def read_upload(path):
 def ask(client, content, photo, sentences):
     """Asks the server about one photo; returns `Found`, raises `ServingError`."""
     started = time.monotonic()
-    answers = client.segment(content, sentences)
+    try:
+        answers = client.segment(content, sentences, prior=True)
+    except ServingError as error:
+        # A model that was exported before the prior was served.
+        if error.code != grpc.StatusCode.FAILED_PRECONDITION:
+            raise
+        answers = client.segment(content, sentences)
     return Found(photo, sentences, answers, time.monotonic() - started)
 
 

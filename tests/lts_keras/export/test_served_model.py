@@ -81,13 +81,15 @@ def test_signatures_have_the_agreed_names_dtypes_and_shapes(exported):
         for name, one in signature_defs(exported.folder).items()
     }
     encoded, answered = found.pop("encode_photo"), found.pop("segment_encoded")
+    with_prior = answers | {"prior_png_bytes": strings}
+    assert found.pop("locate_and_segment") == (expected["segment_expressions"][0], with_prior)
     assert found == expected
     features = encoded[1]
     assert encoded[0] == {"image_bytes": strings} and features.pop("size") == ("int32", [None, 2])
     assert sorted(features) == [f"feature_{number}" for number in range(len(features))] and len(features) > 2
     assert {kind for kind, _ in features.values()} == {"float32"}
     one = {name: (kind, [1, *shape[1:]]) for name, (kind, shape) in features.items()}
-    assert answered == ({"expression": strings, "size": ("int32", [1, 2])} | one, answers)
+    assert answered == ({"expression": strings, "size": ("int32", [1, 2])} | one, with_prior)
 
 
 def test_graph_holds_only_operators_that_stock_serving_links(exported):
@@ -254,3 +256,17 @@ def test_a_scene_stored_in_eight_ways_gets_one_answer(exported):
             assert answers["size"][place].tolist() == [40, 72]
             assert answers["box"][place].tolist() == list(expected.box)
             assert answers["point"][place].tolist() == list(expected.point)
+
+
+@pytest.mark.parametrize("size", [(60, 80), (200, 20), (1, 1)])
+def test_the_prior_is_a_small_picture_of_the_whole_photo(exported, size):
+    image_bytes = photo_bytes(*size)
+    prediction = exported.predictor(image_bytes, EXPRESSIONS[0])
+    (png,) = ask(exported, [image_bytes], EXPRESSIONS[:1], "locate_and_segment")["prior_png_bytes"]
+    prior = decode(png) / 255.0
+    longest = max(size)
+    assert prior.shape == tuple(max(1, round(side * 16 / longest)) for side in size)  # 64 / 4 on the longer side
+    # The prediction's prior is at the photo's size; both are the same few cells.
+    rows = [int((row + 0.5) * size[0] / prior.shape[0]) for row in range(prior.shape[0])]
+    columns = [int((column + 0.5) * size[1] / prior.shape[1]) for column in range(prior.shape[1])]
+    np.testing.assert_allclose(prior, prediction.prior[np.ix_(rows, columns)], atol=0.06)
