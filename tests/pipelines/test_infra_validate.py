@@ -11,7 +11,7 @@ from pipelines.stages import StageError
 from tests.small_models import photo_bytes, small_model
 
 SAMPLES = [(photo_bytes(), ["the left dog", "red"])]
-ANSWERING = ("serving_default", "segment_expressions", "segment_encoded")
+ANSWERING = ("serving_default", "segment_expressions", "locate_and_segment", "segment_encoded")
 
 
 @pytest.fixture(scope="module")
