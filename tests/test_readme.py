@@ -16,10 +16,10 @@ from pipelines.versions import publish
 from tests.conftest import ROOT, run_python
 
 PAGES = ("README.md", "CONTRIBUTING.md", "docs/index.md", "docs/pipeline.md", "docs/training.md", "docs/decisions.md")
-PAGES += ("docs/evaluation.md",)
+PAGES += ("docs/evaluation.md", "docs/serving.md")
 # The two that set up and run everything: what they start is run by `tiny_run`, and by this very process.
 MAKE = {"make run": "-m pipelines quickstart --workdir runs/quickstart", "make test": "-m pytest"}
-STAY = ("serving server",)
+STAY = ("serving server", "serving demo")
 
 
 def fenced(page, language):
@@ -47,7 +47,7 @@ def adapt(tiny_run, tiny_config, tmp_path):
         "configs/quickstart.yaml": str(tiny_config),
         "runs/": f"{tmp_path}/",
         "train.epochs=20": "train.epochs=1",
-        **{port: free_port() for port in ("8500", "8501")},
+        **{port: free_port() for port in ("8500", "8501", "7860")},
     }
 
     def replace(text):
