@@ -39,8 +39,10 @@ def serve(models, options):
         if signals:
             os._exit(1)
         signals.append(number)
-        os.write(awakening, b"!")
 
+    # The byte is written by C, at once: a handler of Python's own waits for a main thread that waits for the byte.
+    os.set_blocking(awakening, False)
+    signal.set_wakeup_fd(awakening, warn_on_full_buffer=False)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
 
