@@ -29,11 +29,13 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
-from serving_models import export_models
-from serving_networks import race_networks
-from serving_wire import race_wire
-
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # before this folder, where this very file has the package's name
+
+from serving_models import export_models  # noqa: E402
+from serving_networks import race_networks  # noqa: E402
+from serving_wire import race_wire  # noqa: E402
+
 TARGETS = {
     "round trip over gRPC / direct call": 1.03,
     "8 clients / 8 photos in one call": 1.1,

@@ -11,7 +11,7 @@ from lts_keras.config.read import load_config
 from lts_keras.data.sources.scene_drawing import Look
 from tests.conftest import ROOT
 
-sys.path.insert(0, str(ROOT / "benchmarks"))
+sys.path.append(str(ROOT / "benchmarks"))  # last: benchmarks/serving.py is not the package
 import ablation_backbone
 import ablation_rows
 import ablations
