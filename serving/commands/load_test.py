@@ -7,15 +7,15 @@ from pathlib import Path
 
 import grpc
 
-from serving.channel import is_local
 from serving.client import NO_RETRIES
+from serving.client.channel import is_local
+from serving.client.photos import check_expressions, read_photo
 from serving.commands.connection import add_connection_arguments, open_client, tls_of
 from serving.errors import ServingError, UsageError
 from serving.load.asking import GrpcAsker, Questions, RestAsker, draw_photo
 from serving.load.plan import LoadPlan
 from serving.load.report import summarize, to_text
 from serving.load.run import run_plan
-from serving.photos import check_expressions, read_photo
 
 __all__ = ["add_arguments", "run"]
 

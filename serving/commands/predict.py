@@ -9,10 +9,10 @@ from pathlib import Path
 import grpc
 
 from serving.client import ServingError
+from serving.client.drawing import draw_answers
+from serving.client.photos import check_expressions, read_photo
 from serving.commands.connection import add_connection_arguments, open_client
-from serving.drawing import draw_answers
 from serving.errors import UsageError
-from serving.photos import check_expressions, read_photo
 
 __all__ = ["add_arguments", "run"]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import grpc
 from PIL import Image
 
+from serving.client.photos import check_expressions, decode_upright
 from serving.errors import ServingError, UsageError
-from serving.photos import check_expressions, decode_upright
 
 __all__ = ["MOST_SENTENCES", "Found", "ask", "in_words", "read_sentences", "read_upload"]
 

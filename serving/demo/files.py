@@ -7,7 +7,7 @@ import json
 import re
 import zipfile
 
-from serving.drawing import COLORS, draw_answers
+from serving.client.drawing import COLORS, draw_answers
 
 __all__ = ["write_files"]
 

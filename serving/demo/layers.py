@@ -11,7 +11,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from serving.drawing import COLORS
+from serving.client.drawing import COLORS
 
 __all__ = ["STYLE", "render"]
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco
 
-from serving.answers import Answer
+from serving.client.answers import Answer
 from tests.small_models import photo_bytes
 
 

@@ -6,8 +6,8 @@ import time
 import grpc
 import pytest
 
-from serving.channel import channel_options, is_local
 from serving.client import NO_RETRIES, AsyncClient, Client, ServingError, read_credentials
+from serving.client.channel import channel_options, is_local
 from serving.errors import UsageError
 from tests.conftest import run_python
 from tests.serving.certificates import make_certificates

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from serving.answers import Answer
-from serving.drawing import COLORS, draw_answers
+from serving.client.answers import Answer
+from serving.client.drawing import COLORS, draw_answers
 
 
 def answer(mask, point=(5, 5), presence=0.9):

@@ -15,7 +15,7 @@ from pycocotools import mask as coco
 
 from lts_keras.data.orientation import read_orientation, upright
 from serving.__main__ import main
-from serving.photos import decode_upright
+from serving.client.photos import decode_upright
 from tests.conftest import run_python
 from tests.serving.certificates import make_certificates
 from tests.serving.client.forwarding import forwarding

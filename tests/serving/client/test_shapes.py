@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 from pycocotools import mask as coco
 from scipy import ndimage
 
-from serving.shapes import encode_rle, outlines, polygons
+from serving.client.shapes import encode_rle, outlines, polygons
 
 masks = arrays(np.bool_, st.tuples(st.integers(1, 24), st.integers(1, 24)))
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from serving.answers import Answer
+from serving.client.answers import Answer
 from serving.demo.asking import MOST_SENTENCES, Found, read_sentences, read_upload
 from serving.demo.files import write_files
 from serving.demo.layers import render

@@ -6,10 +6,10 @@ import pytest
 from google.protobuf import text_format
 
 from serving.client import Client
+from serving.client.retries import NO_RETRIES
 from serving.config_files import read_ssl
 from serving.errors import ServingError, StartError
 from serving.options import ServerOptions
-from serving.retries import NO_RETRIES
 from serving.server import Server
 from serving.wire.protos import SSLConfig
 from tests.serving.certificates import make_certificates

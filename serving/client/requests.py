@@ -5,10 +5,10 @@ import types
 import grpc
 import numpy as np
 
-from serving.answers import Answer
-from serving.channel import channel_options
+from serving.client.answers import Answer
+from serving.client.channel import channel_options
+from serving.client.retries import Retries
 from serving.errors import RequestError, ServingError
-from serving.retries import Retries
 from serving.wire import protos
 from serving.wire.tensors import from_array, to_array
 
@@ -68,7 +68,7 @@ class Asking:
         model_name: str.
         timeout: float, seconds that a request may take, with all its attempts; each call may say another.
         version: int, version to ask for; the newest if `None`.
-        credentials: `grpc.ChannelCredentials` for TLS, see `serving.channel.read_credentials`; plain text if `None`.
+        credentials: `grpc.ChannelCredentials` for TLS, see `serving.client.read_credentials`; plain text if `None`.
         version_label: str, label of the version to ask for, instead of `version`.
         retries: `Retries`.
         server_name: str, the name in the server's certificate where `target` has another.

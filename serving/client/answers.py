@@ -6,7 +6,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from serving.shapes import encode_rle, polygons
+from serving.client.shapes import encode_rle, polygons
 
 __all__ = ["Answer"]
 

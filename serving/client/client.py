@@ -1,7 +1,4 @@
-"""A client of the served model, for any server that speaks TensorFlow Serving's gRPC interface.
-
-It needs grpc, numpy and Pillow alone: neither TensorFlow nor Keras.
-"""
+"""The client that waits for each answer."""
 
 import collections
 import concurrent.futures
@@ -9,15 +6,12 @@ import time
 
 import grpc
 
-from serving.answers import Answer
-from serving.async_client import AsyncClient
-from serving.channel import read_credentials
+from serving.client.requests import SEGMENT_SIGNATURES, Asking, available_version
+from serving.client.retries import NO_RETRIES
 from serving.errors import ServingError
-from serving.requests import SEGMENT_SIGNATURES, Asking, available_version
-from serving.retries import NO_RETRIES, Retries
 from serving.wire.protos import ClassificationRequest, RegressionRequest
 
-__all__ = ["NO_RETRIES", "Answer", "AsyncClient", "Client", "Retries", "ServingError", "read_credentials"]
+__all__ = ["Client"]
 
 
 class Client(Asking):

@@ -6,9 +6,9 @@ import time
 
 import grpc
 
+from serving.client.requests import SEGMENT_SIGNATURES, Asking, available_version
+from serving.client.retries import NO_RETRIES
 from serving.errors import ServingError
-from serving.requests import SEGMENT_SIGNATURES, Asking, available_version
-from serving.retries import NO_RETRIES
 from serving.wire.protos import ClassificationRequest, RegressionRequest
 
 __all__ = ["AsyncClient"]
