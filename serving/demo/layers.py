@@ -139,9 +139,10 @@ def _mask_png(mask, color):
 
 
 def _heat_png(prior):
-    """Probabilities `(height, width)` in 0..1 as colours."""
+    """Probabilities `(height, width)` in 0..1 as colours, and clear where there is none."""
     places = np.linspace(0, 1, len(_HEAT))
     channels = [np.interp(prior, places, [color[channel] for color in _HEAT]) for channel in range(3)]
+    channels.append(255 * np.sqrt(prior))
     return _data(Image.fromarray(np.stack(channels, axis=-1).round().astype(np.uint8)), "PNG")
 
 
@@ -158,7 +159,7 @@ STYLE = """
 .lts .layer[hidden], .lts g[hidden] { display: none; }
 .lts .mask { opacity: var(--mask); }
 .lts .prior { opacity: var(--prior); mix-blend-mode: normal; }
-.lts svg text { font: 700 1em system-ui, sans-serif; }
+.lts svg text { font-family: system-ui, sans-serif; font-weight: 700; }
 .lts .controls { display: flex; flex-wrap: wrap; gap: .5rem 2rem; margin: .75rem 0; }
 .lts .controls label { display: flex; align-items: center; gap: .5rem; }
 .lts input[type=range] { width: 10rem; accent-color: #1d4ed8; }
