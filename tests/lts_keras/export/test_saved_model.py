@@ -20,7 +20,7 @@ def test_warm_up_covers_every_batch_size(exported):
         rows = next(inputs[name] for name in ("expression", "image", "image_bytes") if name in inputs).shape[0]
         sizes.add((request.model_spec.signature_name, rows))
     names = ("serving_default", "segment_expressions", "encode_photo")
-    alone = {("segment_tensors", 1), ("segment_encoded", 1)}
+    alone = {("locate_and_segment", 1), ("segment_tensors", 1), ("segment_encoded", 1)}
     assert sizes == {*alone, *((name, rows) for name in names for rows in (1, 2, 4, 8))}
 
 
@@ -41,7 +41,7 @@ def test_parity_passes_for_the_model_and_fails_for_another(exported):
     samples = [(photo_bytes(), ["the left dog", "red"]), (photo_bytes(20, 90, seed=1), ["?"])]
     report = check_saved_model(exported.folder, exported.predictor, samples)
     assert report["expressions"] == 3
-    assert report["pixels"] == 3 * (2 * 60 * 80 + 20 * 90)
+    assert report["pixels"] == 4 * (2 * 60 * 80 + 20 * 90)  # of four signatures
     assert report["ties"] <= 2
     with pytest.raises(ExportError, match="not as the Keras model: serving_default on 'the left dog': .*mask"):
         check_saved_model(exported.folder, small_model(seed=5).predictor(), samples)
