@@ -133,7 +133,7 @@ OVERRIDES = {
     "train.augment.flip": st.floats(0, 1),
     "train.max_minutes": st.none() | st.floats(0.01, 1e4),
     "model.locator": st.sampled_from(["filter", "word_filter", "transformer", None]),
-    "export.onnx": st.booleans(),
+    "export.onnx": st.sampled_from(["whole", "halves", "both", False]),
 }
 
 
