@@ -33,6 +33,13 @@ def session_config(options):
     except text_format.ParseError as error:
         raise ValueError(f"the session's configuration is no ConfigProto: {error}") from None
     config.allow_soft_placement = True
+    if not config.graph_options.HasField("rewrite_options"):
+        # The executor inlines functions anyway, and what the second round and the MLIR passes find is nothing here:
+        # without them the first run of a signature takes half the time, and later ones as long as before.
+        rewriting = config.graph_options.rewrite_options
+        rewriting.function_optimization = rewriting.OFF
+        rewriting.meta_optimizer_iterations = rewriting.ONE
+        rewriting.disable_tfg_optimizer = True
     if options.intra_op_threads:
         config.intra_op_parallelism_threads = options.intra_op_threads
     if options.inter_op_threads:

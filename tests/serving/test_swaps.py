@@ -53,6 +53,7 @@ def server_process(base, port, rest_port):
     # Warmed up, each version would take half a minute here; that is tested elsewhere.
     command += [
         "--enable_model_warmup=false",
+        "--rest_api_timeout_in_ms=150000",
         "--shutdown_grace_seconds=20",
         "--load_retry_interval_micros=100000",
         "--max_num_load_retries=1",
@@ -117,7 +118,7 @@ class Clients:
     def _ask_rest(self, port):
         body = {"image_bytes": {"b64": base64.b64encode(self.photo).decode()}, "expression": SENTENCE}
         body = json.dumps({"instances": [body]})
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=150)
         while not self._stop.is_set():
             try:
                 connection.request("POST", "/v1/models/lts:predict", body, {"Content-Type": "application/json"})
