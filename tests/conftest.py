@@ -37,6 +37,9 @@ LONGEST = (
     "training/test_devices.py",
     "benchmarks/test_gpu.py",
     "test_docs.py",
+    "test_photos.py",
+    "serving/test_swaps.py",
+    "test_full_refcoco.py",
 )
 
 
