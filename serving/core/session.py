@@ -35,7 +35,7 @@ def session_config(options):
     config.allow_soft_placement = True
     if not config.graph_options.HasField("rewrite_options"):
         # The executor inlines functions anyway. Without this, the second round and the MLIR passes, the first run of a
-        # signature takes about half the time; later runs were as long as before on a small model.
+        # signature takes about two thirds of the time; later runs were as long as before on a small model.
         rewriting = config.graph_options.rewrite_options
         rewriting.function_optimization = rewriting.OFF
         rewriting.meta_optimizer_iterations = rewriting.ONE
