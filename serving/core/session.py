@@ -34,12 +34,11 @@ def session_config(options):
         raise ValueError(f"the session's configuration is no ConfigProto: {error}") from None
     config.allow_soft_placement = True
     if not config.graph_options.HasField("rewrite_options"):
-        # The executor inlines functions anyway. Without this, the second round and the MLIR passes, the first run of a
-        # signature takes about two thirds of the time; later runs were as long as before on a small model.
+        # The executor inlines functions anyway. Without this and the second round, the first run of a signature
+        # takes about two thirds of the time; later runs were as long as before on a small model.
         rewriting = config.graph_options.rewrite_options
         rewriting.function_optimization = rewriting.OFF
         rewriting.meta_optimizer_iterations = rewriting.ONE
-        rewriting.disable_tfg_optimizer = True
     if options.intra_op_threads:
         config.intra_op_parallelism_threads = options.intra_op_threads
     if options.inter_op_threads:
