@@ -1,6 +1,7 @@
 """Several machines: the strategy over them, what they do together, and one line when one of them is lost."""
 
 import contextlib
+import functools
 import re
 import socket
 import time
@@ -150,8 +151,14 @@ def any_worker(strategy, flag):
 
 def _sum(strategy, value):
     with worker_errors(strategy):
-        # A new tensor: a cached constant may lie on a device that has no name in the cluster.
-        return float(strategy.reduce("SUM", tf.identity(tf.constant(float(value), "float64")), axis=None))
+        return float(_graph_sum(strategy)(tf.constant(float(value), "float64")))
+
+
+@functools.cache
+def _graph_sum(strategy):
+    """A sum over the workers, as a graph: outside of one, TensorFlow leaves a pool of threads unclosed when it fails."""
+    # A new tensor: a cached constant may lie on a device that has no name in the cluster.
+    return tf.function(lambda value: strategy.reduce("SUM", tf.identity(value), axis=None))
 
 
 def barrier(strategy):

@@ -113,6 +113,9 @@ class LogFiles:
             except FileExistsError:
                 continue
             fcntl.flock(lock, fcntl.LOCK_EX)
+            if not _is_at(lock, partial):  # a server that started just then took it for a dead one's
+                os.close(lock)
+                continue
             self._lock, self._partial, self._due = lock, partial, time.monotonic() + self.file_seconds
             try:
                 self._writer = tf.io.TFRecordWriter(str(partial))
@@ -128,10 +131,10 @@ class LogFiles:
                 continue
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                whole = _whole_bytes(descriptor)
-                os.ftruncate(descriptor, whole)
-                _publish(partial)
-                logger.info("Completed the request log that a server left: %s", partial.name[1:-8])
+                if _is_at(descriptor, partial):  # else it was completed meanwhile
+                    os.ftruncate(descriptor, _whole_bytes(descriptor))
+                    _publish(partial)
+                    logger.info("Completed the request log that a server left: %s", partial.name[1:-8])
             except BlockingIOError:
                 pass  # another server writes it
             finally:
@@ -146,6 +149,14 @@ class LogFiles:
                 break
             path.unlink(missing_ok=True)
             total -= size
+
+
+def _is_at(descriptor, path):
+    """Whether an open file still has this name."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _publish(partial):

@@ -9,6 +9,7 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 
@@ -276,6 +277,31 @@ def test_what_a_killed_server_wrote_is_completed_by_the_next(tmp_path):
     records = [record.numpy() for record in tf.data.TFRecordDataset(str(whole))]
     assert records == [bytes([number]) * 100 for number in range(5)]
     assert list(tmp_path.iterdir()) == [whole]
+
+
+def test_servers_that_start_beside_a_writing_one_take_nothing_from_it(tmp_path):
+    """One file a record, so that a start falls on every moment in a file's life."""
+    writing = threading.Event()
+    writing.set()
+
+    def start_servers():
+        while writing.is_set():
+            LogFiles(tmp_path / "log", 1 << 24)
+
+    others = [threading.Thread(target=start_servers) for _ in range(3)]
+    for other in others:
+        other.start()
+    try:
+        files = LogFiles(tmp_path / "log", 1 << 24)
+        for number in range(300):
+            files.write(number.to_bytes(2, "big") * 10)
+            files.complete()
+    finally:
+        writing.clear()
+        for other in others:
+            other.join()
+    written = [record.numpy() for path in files.files() for record in tf.data.TFRecordDataset(str(path))]
+    assert sorted(written) == [number.to_bytes(2, "big") * 10 for number in range(300)]
 
 
 def test_an_empty_file_of_a_killed_server_goes(tmp_path):
