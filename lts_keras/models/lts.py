@@ -265,11 +265,20 @@ class LTS(keras.Model):
         )
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        """Lets Keras make what a batch decides, metrics for example, from one replica's share of it.
+        """Lets Keras make what a batch decides, the means of losses for example, from one replica's share of it.
 
-        Keras itself takes a batch's mean over the replicas, which the ids of photos and of refs do not have.
+        Keras itself takes a batch's mean over the replicas, which the ids of photos and of refs do not have. Without
+        replicas it makes them while it traces a step, and must then trace the step a second time: minutes for a large
+        model. What a batch looks like is enough to make them before.
         """
-        if iterator is not None and self._distribute_strategy is not None:
+        if self._distribute_strategy is None:
+            spec = getattr(getattr(iterator, "_distributed_dataset", None), "element_spec", None)
+            shapes = [getattr(one, "shape", None) for one in keras.tree.flatten(spec)]
+            known = all(shape is not None and shape.rank is not None for shape in shapes)
+            if spec is not None and known and self.built and not self.run_eagerly:
+                self._symbolic_build(data_batch=spec)
+            return
+        if iterator is not None:
             batches = next(iter(iterator))[-1]
             local = self._distribute_strategy.experimental_local_results
             data_batch = keras.tree.map_structure(lambda value: local(value)[0], next(batches))

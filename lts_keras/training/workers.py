@@ -156,7 +156,7 @@ def _sum(strategy, value):
 
 @functools.cache
 def _graph_sum(strategy):
-    """A sum over the workers, as a graph: outside of one, TensorFlow leaves a pool of threads unclosed when it fails."""
+    """A sum over the workers, as a graph: outside of one, TensorFlow leaves threads behind where it fails."""
     # A new tensor: a cached constant may lie on a device that has no name in the cluster.
     return tf.function(lambda value: strategy.reduce("SUM", tf.identity(value), axis=None))
 

@@ -1,7 +1,9 @@
 """From a folder to a servable that is ready to answer."""
 
+import functools
 import time
 
+from serving.core.photo_cache import PhotoCache
 from serving.core.servable import Servable
 from serving.core.warm_up import warm_up
 
@@ -24,7 +26,10 @@ def load_servable(folder, name, version, options):
     servable = Servable(folder, name, version, options)
     try:
         servable.warm_up_seconds, started = None, time.monotonic()
-        if options.enable_model_warmup and warm_up(servable, max(1, options.num_request_iterations_for_warmup)):
+        iterations = max(1, options.num_request_iterations_for_warmup)
+        # As requests will be run, a photo through the two halves of the network; the encodings are not kept.
+        run = functools.partial(PhotoCache(options.photo_cache_bytes).run, servable)
+        if options.enable_model_warmup and warm_up(servable, iterations, run):
             servable.warm_up_seconds = time.monotonic() - started
     except BaseException:
         servable.close()

@@ -83,7 +83,6 @@ def tiny(optimizer, cls=keras.Model, dtype="float32", callbacks=()):
     return model, examples.repeat().batch(6, drop_remainder=True), examples.batch(10), list(callbacks)
 
 CASES = {
-    "per_ref": lambda: lts("per_ref"),
     "per_image": lambda: lts("per_image"),
     "ema": lambda: tiny(keras.optimizers.Adam(0.01, use_ema=True, ema_momentum=0.8, weight_decay=0.01),
                         callbacks=[keras.callbacks.SwapEMAWeights(swap_on_epoch=False)]),
@@ -120,14 +119,14 @@ def scenes(tmp_path_factory):
     return folder / "data"
 
 
-@pytest.mark.slow  # 60 s: five models on three processes
+@pytest.mark.slow  # 60 s: four models on three processes
 def test_two_processes_are_one_process_with_two_devices(scenes, tmp_path):
     words = ["-W", "ignore", "-c", EQUAL, scenes, tmp_path]
     with started_workers(2, [*words, "{index}"], tmp_path / "logs") as workers:
         one = run_python(*words, "both", timeout=400)
         assert wait(workers, 400) == [0, 0], output(tmp_path / "logs", 2)
     assert one.returncode == 0, one.stderr[-3000:]
-    for name in ("per_ref", "per_image", "ema", "float16", "own_step_and_stop"):
+    for name in ("per_image", "ema", "float16", "own_step_and_stop"):
         expected = json.loads((tmp_path / f"{name}-both.json").read_text())
         weights = np.load(tmp_path / f"{name}-both.npz")
         for index in range(2):

@@ -104,8 +104,16 @@ def test_the_number_of_requests_is_a_limit(rate):
     assert time.monotonic() - started < 20
 
 
+@pytest.fixture
+def interruptible():
+    """The keyboard's signal has its effect, also in a process that a shell started in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("rate", [None, 200.0])
-def test_what_was_measured_until_the_keyboard_ends_it_counts(rate):
+def test_what_was_measured_until_the_keyboard_ends_it_counts(rate, interruptible):
     def ask(index):
         if index == 10:
             os.kill(os.getpid(), signal.SIGINT)

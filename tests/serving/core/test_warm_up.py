@@ -9,7 +9,9 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
+from serving.core.loading import load_servable
 from serving.core.manager import END
+from serving.core.photo_cache import PhotoCache
 from serving.core.servable import Servable
 from serving.core.warm_up import MOST_RECORDS, WARM_UP_FILE, warm_up
 from serving.errors import RequestError
@@ -115,6 +117,58 @@ def test_runs_of_a_session_are_passed_over_with_a_word(half, caplog):
 
 def test_a_model_without_recorded_requests(half):
     assert warm_up(half) == 0 and half.runs == []
+
+
+class Halves(tf.Module):
+    """A photo's bytes and sentences, whole or by way of a feature; the second half can give more than is wanted."""
+
+    def _features(self, photos):
+        return tf.cast(tf.strings.length(photos), tf.float32)
+
+    def _answers(self, feature, sentences):
+        score = feature + tf.cast(tf.strings.length(sentences), tf.float32)
+        return {"score": score, "logits": 2 * score}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "image_bytes")])
+    def encode_photo(self, image_bytes):
+        return {"feature": self._features(image_bytes)}
+
+    @tf.function(input_signature=[tf.TensorSpec([1], name="feature"), tf.TensorSpec([None], tf.string, "expression")])
+    def segment_encoded(self, feature, expression):
+        return self._answers(feature, expression)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, n) for n in ("image_bytes", "expression")])
+    def segment_expressions(self, image_bytes, expression):
+        return {"score": self._answers(self._features(image_bytes), expression)["score"]}
+
+
+def test_requests_find_everything_run_before(tmp_path, monkeypatch):
+    """The first run of each choice of outputs costs seconds; photos are asked about by way of the two halves."""
+    model, folder = Halves(), tmp_path / "1"
+    names = ("encode_photo", "segment_encoded", "segment_expressions")
+    tf.saved_model.save(model, str(folder), signatures={name: getattr(model, name) for name in names})
+    log = Log()
+    log.predict_log.request.model_spec.signature_name = "segment_expressions"
+    question = {"image_bytes": np.array([b"photo"], object), "expression": np.array([b"dog", b"left dog"], object)}
+    for name, values in question.items():
+        log.predict_log.request.inputs[name].CopyFrom(tf.make_tensor_proto(values))
+    record(folder, log)
+    ran, run = [], Servable.run
+
+    def noting(servable, name, inputs, outputs, timeout=None):
+        ran.append((name, tuple(outputs), tuple((key, np.shape(array)) for key, array in inputs.items())))
+        return run(servable, name, inputs, outputs, timeout)
+
+    monkeypatch.setattr(Servable, "run", noting)
+    servable = load_servable(folder, "halves", 1, OPTIONS)
+    try:
+        before = set(ran)
+        ran.clear()
+        answer = PhotoCache(OPTIONS.photo_cache_bytes).run(servable, "segment_expressions", question, ["score"])
+    finally:
+        servable.close()
+    np.testing.assert_array_equal(answer["score"], [8, 13])
+    assert [name for name, _, _ in ran] == ["encode_photo", "segment_encoded"] and set(ran) <= before
 
 
 @pytest.mark.parametrize(
