@@ -1,5 +1,6 @@
 """TFRecord files that follow each other: written aside, renamed when full, the oldest removed above a size."""
 
+import contextlib
 import errno
 import fcntl
 import logging
@@ -105,8 +106,6 @@ class LogFiles:
             stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
             name = f"{self.prefix.name}-{stamp}-{self._number:06d}.tfrecord"
             partial = self.prefix.parent / f".{name}.partial"
-            if (self.prefix.parent / name).exists():
-                continue
             try:
                 # The lock tells a file that is being written from one that a dead process left.
                 lock = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
@@ -114,6 +113,12 @@ class LogFiles:
                 continue
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not _is_at(lock, partial):  # a server that started just then took it for a dead one's
+                os.close(lock)
+                continue
+            if (
+                self.prefix.parent / name
+            ).exists():  # of another server with this prefix: ours would replace it
+                partial.unlink()
                 os.close(lock)
                 continue
             self._lock, self._partial, self._due = lock, partial, time.monotonic() + self.file_seconds
@@ -141,7 +146,10 @@ class LogFiles:
                 os.close(descriptor)
 
     def _remove_oldest(self):
-        files = [(path, path.stat().st_size) for path in self.files()]
+        files = []
+        for path in self.files():
+            with contextlib.suppress(FileNotFoundError):  # another server with this prefix removed it
+                files.append((path, path.stat().st_size))
         total = sum(size for _, size in files)
         # Room for the file that comes.
         for path, size in files:

@@ -1,6 +1,7 @@
 """The request log: what is in it, how large it gets, and that nothing waits for it."""
 
 import base64
+import concurrent.futures
 import dataclasses
 import hashlib
 import json
@@ -279,7 +280,7 @@ def test_what_a_killed_server_wrote_is_completed_by_the_next(tmp_path):
     assert list(tmp_path.iterdir()) == [whole]
 
 
-def test_servers_that_start_beside_a_writing_one_take_nothing_from_it(tmp_path):
+def test_servers_that_write_and_start_beside_each_other_lose_nothing(tmp_path):
     """One file a record, so that a start falls on every moment in a file's life."""
     writing = threading.Event()
     writing.set()
@@ -288,20 +289,36 @@ def test_servers_that_start_beside_a_writing_one_take_nothing_from_it(tmp_path):
         while writing.is_set():
             LogFiles(tmp_path / "log", 1 << 24)
 
-    others = [threading.Thread(target=start_servers) for _ in range(3)]
-    for other in others:
-        other.start()
-    try:
+    def write(numbers):
         files = LogFiles(tmp_path / "log", 1 << 24)
-        for number in range(300):
+        for number in numbers:
             files.write(number.to_bytes(2, "big") * 10)
             files.complete()
-    finally:
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        starts = [pool.submit(start_servers) for _ in range(2)]
+        writes = [pool.submit(write, numbers) for numbers in (range(300), range(300, 600))]
+        concurrent.futures.wait(writes)
         writing.clear()
-        for other in others:
-            other.join()
-    written = [record.numpy() for path in files.files() for record in tf.data.TFRecordDataset(str(path))]
-    assert sorted(written) == [number.to_bytes(2, "big") * 10 for number in range(300)]
+    assert not [error for one in (*starts, *writes) if (error := one.exception())]
+    paths = LogFiles(tmp_path / "log", 1 << 24).files()
+    written = [record.numpy() for path in paths for record in tf.data.TFRecordDataset(str(path))]
+    assert sorted(written) == [number.to_bytes(2, "big") * 10 for number in range(600)]
+
+
+def test_servers_that_share_a_prefix_remove_the_oldest_files_side_by_side(tmp_path):
+    def write():
+        files = LogFiles(tmp_path / "log", 4_000)
+        for _ in range(300):
+            files.write(bytes(500))
+            files.complete()
+        return files
+
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        writers = [pool.submit(write) for _ in range(3)]
+    left = writers[0].result().files()
+    assert all(writer.exception() is None for writer in writers)
+    assert 1 <= len(left) <= 8 and sum(path.stat().st_size for path in left) <= 4_000
 
 
 def test_an_empty_file_of_a_killed_server_goes(tmp_path):
