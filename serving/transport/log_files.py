@@ -115,9 +115,7 @@ class LogFiles:
             if not _is_at(lock, partial):  # a server that started just then took it for a dead one's
                 os.close(lock)
                 continue
-            if (
-                self.prefix.parent / name
-            ).exists():  # of another server with this prefix: ours would replace it
+            if (self.prefix.parent / name).exists():  # of another server with this prefix: ours would replace it
                 partial.unlink()
                 os.close(lock)
                 continue
