@@ -268,8 +268,8 @@ class LTS(keras.Model):
         """Lets Keras make what a batch decides, the means of losses for example, from one replica's share of it.
 
         Keras itself takes a batch's mean over the replicas, which the ids of photos and of refs do not have. Without
-        replicas it makes them while it traces a step, and must then trace the step a second time: minutes for a large
-        model. What a batch looks like is enough to make them before.
+        replicas it makes them while it traces a step, and must then trace the step a second time. What a batch looks
+        like is enough to make them before.
         """
         if self._distribute_strategy is None:
             spec = getattr(getattr(iterator, "_distributed_dataset", None), "element_spec", None)

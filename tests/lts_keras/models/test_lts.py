@@ -226,6 +226,18 @@ def test_a_model_fits_and_forgets_nothing_frozen():
         np.testing.assert_array_equal(before, variable)
 
 
+def test_a_first_step_is_traced_once(monkeypatch):
+    """Tracing is most of a start: Keras would do it twice, as the means of the losses come into being in the first."""
+    model, steps = small(), []
+    step = model.train_step
+    monkeypatch.setattr(model, "train_step", lambda data: steps.append(1) or step(data))
+    image, token_ids = batch(np.random.default_rng(7))
+    truth = {"mask": np.zeros((3, 16, 16, 1)), "prior": np.zeros((3, 8, 8, 1))}
+    model.compile(optimizer=keras.optimizers.SGD(1e-4), weighted_metrics=lts_metrics(), **lts_losses())
+    model.fit({"image": image, "token_ids": token_ids}, truth, epochs=2, verbose=0)
+    assert len(steps) == 1
+
+
 def test_a_locator_of_ones_own_can_be_injected(tmp_path):
     model = small(locator=SharedFilter(name="locator"))
     image, token_ids = batch(np.random.default_rng(8))
