@@ -13,7 +13,7 @@ from serving.core.photo_cache import PhotoCache
 from serving.errors import StartError
 from serving.options import ServerOptions, make_settings
 from serving.transport.console import log_event
-from serving.transport.grpc import SERVICES, make_grpc_server
+from serving.transport.grpc import SERVICES, GrpcServer
 from serving.transport.health import Health
 from serving.transport.metrics import Metrics
 from serving.transport.ports import HeldPort, address_of
@@ -26,7 +26,6 @@ __all__ = ["Server"]
 
 logger = logging.getLogger(__name__)
 
-_SECONDS_TO_SEND = 2.0  # for the last bytes of answers, when nothing runs any more; and for who watches health
 _SECONDS_TO_END_REST = 1.0  # that its server takes beyond its grace, for connections that do not end
 _HEALTH = "grpc.health.v1.Health"
 
@@ -126,7 +125,7 @@ class Server:
             if self._rest:
                 self._rest.drain()
             time.sleep(min(lame_duck, self.options.grace_seconds))
-            stopping = threading.Thread(target=self._stop_grpc, args=(until,), name="stop-grpc")
+            stopping = threading.Thread(target=self._grpc.stop, args=(until,), name="stop-grpc")
             stopping.start()
             if self._rest:
                 self._rest.stop(max(0.0, until - time.monotonic() - _SECONDS_TO_END_REST))
@@ -150,12 +149,13 @@ class Server:
 
     def _open(self):
         options = self.options
-        self._grpc = make_grpc_server(self.context, options)
+        self._grpc = GrpcServer(self.context, options)
+        server = self._grpc.server
         services = list(SERVICES)
         if options.health_service:
-            self.health.add_to(self._grpc)
+            self.health.add_to(server)
             services.append(_HEALTH)
-        add_reflection(self._grpc, services)
+        add_reflection(server, services)
         address = address_of(options.host, self.port)
         credentials = server_credentials(options.ssl)
         self._listen(address, credentials)
@@ -163,7 +163,7 @@ class Server:
             self._listen(f"unix:{options.grpc_socket_path}", credentials)
         self._held.release()
         self.health.open()
-        self._grpc.start()
+        server.start()
         logger.info("Running gRPC ModelServer at %s ...", address)
         if options.grpc_socket_path:
             logger.info("Running gRPC ModelServer at UNIX socket %s ...", options.grpc_socket_path)
@@ -180,19 +180,10 @@ class Server:
     def _listen(self, address, credentials):
         try:
             if credentials is None:
-                port = self._grpc.add_insecure_port(address)
+                port = self._grpc.server.add_insecure_port(address)
             else:
-                port = self._grpc.add_secure_port(address, credentials)
+                port = self._grpc.server.add_secure_port(address, credentials)
         except RuntimeError:
             port = 0
         if not port:
             raise StartError(f"cannot listen on {address}: it is in use or not allowed")
-
-    def _stop_grpc(self, until):
-        """Lets running calls end. Who watches health never ends by himself, and does not count."""
-        stopped, quiet = self._grpc.stop(max(0.0, until - time.monotonic())), 0
-        while not stopped.wait(0.05):
-            # Between gRPC's threads and admission a call is nowhere for a moment: one look is not enough.
-            quiet = quiet + 1 if self.admission.idle.is_set() else 0
-            if quiet == 5:
-                self._grpc.stop(min(_SECONDS_TO_SEND, max(0.0, until - time.monotonic())))

@@ -12,6 +12,12 @@ __all__ = ["NO_RETRIES", "Attempts", "Retries"]
 
 UNREACHABLE = grpc.StatusCode.UNAVAILABLE
 FULL = grpc.StatusCode.RESOURCE_EXHAUSTED
+BROKEN_OFF = grpc.StatusCode.CANCELLED
+
+_MEANINGS = {UNREACHABLE: "the server cannot be reached", BROKEN_OFF: "the request was broken off"}
+# What gRPC itself says with the same codes where asking again is of no use: a message above its limit, however empty
+# the server is, and a channel that this process has closed.
+_FINAL = {FULL: "larger than max", BROKEN_OFF: "Channel closed"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,8 +25,9 @@ class Retries:
     """How often a request is asked, and how long to wait in between: each wait doubles, and a random half of it is
     left out so that many clients do not come back at one moment.
 
-    Only a server that cannot be reached (`UNAVAILABLE`) or has no room now (`RESOURCE_EXHAUSTED`) is asked again; never
-    after the deadline, and never where the same request would fail again.
+    Only a server that cannot be reached (`UNAVAILABLE`), has no room now (`RESOURCE_EXHAUSTED`) or has broken the
+    request off (`CANCELLED`: gRPC does so with what a server that stops has not taken yet) is asked again; never after
+    the deadline, and never where the same request would fail again.
 
     Attributes:
         attempts: int, times a request is sent at most; 1 for no retries.
@@ -75,8 +82,8 @@ class Attempts:
         wait = self._next_wait(error)
         remaining = self.remaining()
         code, details = error.code(), error.details() or ""
-        if code == UNREACHABLE:
-            details = f"{target}: the server cannot be reached: {details}"
+        if code in _MEANINGS:
+            details = f"{target}: {_MEANINGS[code]}: {details}"
         if wait is not None and self.failed < self._retries.attempts and (remaining is None or wait < remaining):
             self._before = details
             return wait
@@ -88,10 +95,10 @@ class Attempts:
 
     def _next_wait(self, error):
         """Seconds, or `None` where asking again would be of no use."""
-        if error.code() not in (UNREACHABLE, FULL):
+        code = error.code()
+        if code not in (UNREACHABLE, FULL, BROKEN_OFF):
             return None
-        # gRPC itself refuses messages above its limit with the code that means "full", however empty the server is.
-        if error.code() == FULL and "larger than max" in (error.details() or ""):
+        if code in _FINAL and _FINAL[code] in (error.details() or ""):
             return None
         told = _told_wait(error)
         if told is not None:

@@ -4,6 +4,8 @@ Handlers take and give raw bytes: a message is parsed only once its bytes have f
 """
 
 import concurrent.futures
+import threading
+import time
 
 import grpc
 from google.protobuf.message import DecodeError, EncodeError
@@ -22,7 +24,7 @@ from serving.wire.amounts import parsed_bytes
 from serving.wire.protos import method_types
 from serving.wire.tensors import LARGEST_MESSAGE_BYTES
 
-__all__ = ["SERVICES", "make_grpc_server"]
+__all__ = ["SERVICES", "GrpcServer"]
 
 SERVICES = {
     "tensorflow.serving.PredictionService": {
@@ -50,48 +52,75 @@ _ARGUMENTS = {
 }
 _SPARE_THREADS = 64  # for messages on their way, status and refusals while every prediction's thread is busy
 _MOST_CALLS = 2048  # open at a time; more are refused before anything of them is read
+_SECONDS_TO_TAKE = 0.1  # for calls that have arrived, before nobody new is let in
+_SECONDS_TO_SEND = 2.0  # for the last bytes of answers, when nothing runs any more; and for who watches health
 _LONGEST_TIMEOUT = 10 * 365 * 86400.0  # seconds: a deadline beyond it is none, and clocks cannot count much further
 _LONGEST_DETAILS = 4000  # bytes: gRPC's limit for all headers of an answer is 8 KiB, and a byte may take three
 
 
-def make_grpc_server(context, options):
-    """Makes a server with both services; it listens nowhere yet and is not started.
+class GrpcServer:
+    """Both services; it listens nowhere yet and is not started.
 
     Args:
         context: `ServingContext`.
         options: `ServerOptions`.
 
-    Returns:
-        `grpc.Server`.
+    Attributes:
+        server: `grpc.Server`, for more services and for ports.
     """
-    threads = options.grpc_max_threads or options.max_predictions + _SPARE_THREADS
-    # gRPC takes the first of two arguments of one name, so each must stand there once.
-    arguments = _ARGUMENTS | dict(options.grpc_channel_arguments)
-    server = grpc.server(
-        concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="rpc"),
-        options=list(arguments.items()),
-        maximum_concurrent_rpcs=_MOST_CALLS,
-    )
-    for service, methods in SERVICES.items():
-        types = method_types(service)
-        handlers = {
-            name: grpc.unary_unary_rpc_method_handler(_Handler(context, name, types[name][0], answer))
-            for name, answer in methods.items()
-        }
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
-    return server
+
+    def __init__(self, context, options):
+        self._idle = context.admission.idle
+        self._answering = threading.Event()
+        self._answering.set()
+        threads = options.grpc_max_threads or options.max_predictions + _SPARE_THREADS
+        # gRPC takes the first of two arguments of one name, so each must stand there once.
+        arguments = _ARGUMENTS | dict(options.grpc_channel_arguments)
+        self.server = grpc.server(
+            concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="rpc"),
+            options=list(arguments.items()),
+            maximum_concurrent_rpcs=_MOST_CALLS,
+        )
+        for service, methods in SERVICES.items():
+            types = method_types(service)
+            handlers = {
+                name: grpc.unary_unary_rpc_method_handler(
+                    _Handler(context, self._answering, name, types[name][0], answer)
+                )
+                for name, answer in methods.items()
+            }
+            self.server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
+
+    def stop(self, until):
+        """Lets nobody new in and returns when all is answered, or broken off at `until`, of `time.monotonic()`.
+
+        gRPC breaks off with `CANCELLED` what has arrived and what its one thread has not come to take yet. So answering
+        pauses first: the thread has the interpreter for itself, and who waits for an answer sends nothing new.
+        """
+        self._answering.clear()
+        time.sleep(_SECONDS_TO_TAKE)
+        stopped, quiet = self.server.stop(max(0.0, until - time.monotonic())), 0
+        self._answering.set()
+        # Who watches health never ends by himself, and does not count.
+        while not stopped.wait(0.05):
+            # Between gRPC's threads and admission a call is nowhere for a moment: one look is not enough.
+            quiet = quiet + 1 if self._idle.is_set() else 0
+            if quiet == 5:
+                self.server.stop(min(_SECONDS_TO_SEND, max(0.0, until - time.monotonic())))
 
 
 class _Handler:
     """One method: bytes of a request in, bytes of its response out."""
 
-    def __init__(self, context, name, request_type, answer):
+    def __init__(self, context, answering, name, request_type, answer):
         self._context = context
+        self._answering = answering
         self._name = name
         self._request_type = request_type
         self._answer = answer
 
     def __call__(self, content, rpc):
+        self._answering.wait()
         try:
             return self._respond(content, _make_call(rpc))
         except Exception as error:

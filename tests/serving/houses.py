@@ -12,7 +12,7 @@ from serving.core.limits import Admission, Limits
 from serving.core.manager import Manager
 from serving.core.settings import ModelSettings
 from serving.options import ServerOptions
-from serving.transport.grpc import make_grpc_server
+from serving.transport.grpc import GrpcServer
 
 __all__ = ["open_house"]
 
@@ -37,7 +37,7 @@ def open_house(models, limits=None, **options):
     admission = Admission(limits or Limits())
     manager = Manager(settings, options, events)
     context = ServingContext(manager, admission, events, options)
-    server = make_grpc_server(context, options)
+    server = GrpcServer(context, options).server
     target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     manager.refresh()
     server.start()

@@ -1,5 +1,6 @@
 """Starting, opening, health, and following configuration files, in one process."""
 
+import concurrent.futures
 import contextlib
 import dataclasses
 import shutil
@@ -19,12 +20,14 @@ from serving.core.settings import ModelSettings
 from serving.errors import ServingError, StartError
 from serving.options import ServerOptions
 from serving.server import Server
-from serving.wire.protos import ReloadConfigRequest
+from serving.wire.protos import PredictRequest, ReloadConfigRequest
+from serving.wire.tensors import from_array
 from tests.serving.core.model_folders import break_version, publish, wait_for
 from tests.serving.other_models import write_half_plus_two
 from tests.serving.slow_model import write_slow
 
 OPTIONS = ServerOptions(host="127.0.0.1", port=0, rest_port=0, poll_seconds=0.02, enable_model_warmup=False)
+PREDICT = "/tensorflow.serving.PredictionService/Predict"
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 
 
@@ -291,3 +294,33 @@ def test_the_page_of_metrics_tells_loads_warm_ups_and_keys(base):
         assert (f':tensorflow:serving:model_warmup_latency_count{{{path},status="OK"}} 1.0' in text) == (version == 8)
     assert ':tensorflow:serving:mlmd_map{model_name="m",version="7",mlmd_uuid="a-key"} 1.0' in text
     assert 'mlmd_map{model_name="m",version="8"' not in text
+
+
+def test_a_stop_breaks_off_no_call_that_has_arrived(base, half_plus_two):
+    publish(half_plus_two, base, 1)
+    codes = []
+
+    def ask(target):
+        request = PredictRequest()
+        request.model_spec.name = "m"
+        request.inputs["x"].CopyFrom(from_array(np.zeros((4, 1), np.float32)))
+        # A connection of its own for each: calls then arrive together.
+        with grpc.insecure_channel(target, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+            predict = channel.unary_unary(PREDICT, PredictRequest.SerializeToString)
+            while True:
+                try:
+                    predict(request, timeout=30)
+                except grpc.RpcError as error:
+                    codes.append(error.code())
+                    return
+                codes.append(grpc.StatusCode.OK)
+
+    for _ in range(4):
+        codes.clear()
+        with serving({"m": base}) as (server, _), concurrent.futures.ThreadPoolExecutor(12) as pool:
+            asking = [pool.submit(ask, f"127.0.0.1:{server.port}") for _ in range(12)]
+            wait_for(lambda: len(codes) > 50)
+            server.stop()
+            for one in asking:
+                one.result()
+        assert set(codes) == {grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE}

@@ -4,6 +4,7 @@ import asyncio
 import concurrent.futures
 import itertools
 import random
+import socket
 import time
 
 import grpc
@@ -15,7 +16,7 @@ from serving.client import NO_RETRIES, AsyncClient, Client, Retries, ServingErro
 from tests.serving.client.scripted import scripted_server
 
 CODES = [code for code in grpc.StatusCode if code != grpc.StatusCode.OK]
-AGAIN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
+AGAIN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.CANCELLED)
 FAST = Retries(attempts=4, first_seconds=0.01)
 
 
@@ -89,6 +90,17 @@ def test_a_message_that_is_too_large_is_not_sent_again():
         with pytest.raises(ServingError, match="larger than max"):
             ask("sync", target)
         assert len(server.times_left) == 1
+
+
+def test_a_client_that_was_closed_does_not_ask_again():
+    with socket.create_server(("127.0.0.1", 0)) as listener, concurrent.futures.ThreadPoolExecutor(1) as pool:
+        with Client(f"127.0.0.1:{listener.getsockname()[1]}") as client:
+            asking = pool.submit(client.status, timeout=20)
+            with listener.accept()[0]:  # the request is on its way to somebody who never answers
+                client.close()
+                with pytest.raises(ServingError, match="broken off: Channel closed") as error:
+                    asking.result(20)
+        assert error.value.code == grpc.StatusCode.CANCELLED
 
 
 @pytest.mark.parametrize("told", ["-1", "never", "30"])

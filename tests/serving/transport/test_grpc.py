@@ -11,7 +11,7 @@ from tensorflow_serving.apis import prediction_service_pb2_grpc
 
 from serving.core.limits import Limits
 from serving.options import ServerOptions
-from serving.transport.grpc import make_grpc_server
+from serving.transport.grpc import GrpcServer
 from tests.serving.asking import predict_request, refused
 from tests.serving.houses import open_house
 from tests.serving.other_models import write_gate
@@ -198,6 +198,6 @@ def test_a_port_is_not_shared_and_channel_arguments_count(gates):
         call = house.channel.unary_unary(PREDICT)
         refused(call, b"\xff" * 1000, "INVALID_ARGUMENT")
         refused(call, b"\xff" * 1001, "RESOURCE_EXHAUSTED", "larger than max")
-        second = make_grpc_server(house.context, ServerOptions())
+        second = GrpcServer(house.context, ServerOptions()).server
         with pytest.raises(RuntimeError, match="Failed to bind"):
             second.add_insecure_port(house.target)
