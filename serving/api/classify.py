@@ -1,15 +1,14 @@
 """`Classify`: examples in, classes and scores out."""
 
-from serving.api.reporting import reporting
-from serving.api.running import fill_spec, leased, run_admitted, signature_name_of, type_word
+from serving.api.infer import INPUTS, infer
+from serving.api.running import type_word
 from serving.errors import invalid_argument
-from serving.wire.examples import read_examples
 from serving.wire.protos import ClassificationResponse
 
-__all__ = ["CLASSIFY", "INPUTS", "check_classification", "classify", "fill_classifications"]
+__all__ = ["CLASSIFY", "check_classification", "classify", "fill_classifications"]
 
 CLASSIFY = "tensorflow/serving/classify"
-INPUTS, CLASSES, SCORES = "inputs", "classes", "scores"
+CLASSES, SCORES = "classes", "scores"
 
 
 def classify(context, request, call):
@@ -27,22 +26,9 @@ def classify(context, request, call):
         RequestError: for a wrong request, no room, a deadline that is over or a client that is gone.
         tf.errors.OpError: from the graph, for example for an example without a feature that it needs.
     """
-    with reporting(context, call, "Classify") as report:
-        report.request = request
-        if not request.HasField("model_spec"):
-            raise invalid_argument("Missing ModelSpec")
-        spec = request.model_spec
-        with leased(context, spec, report) as servable:
-            name = signature_name_of(spec)
-            if name not in servable.signatures:
-                raise invalid_argument(f"No signature was found with the name: {name}")
-            outputs = check_classification(servable, name, context.options.signature_method_name_check)
-            inputs = {INPUTS: read_examples(request.input)}
-            (results,) = run_admitted(context, servable, [(name, outputs)], inputs, call, report)
-            response = report.response = ClassificationResponse()
-            fill_spec(response.model_spec, servable, spec.name, spec.signature_name)
-            fill_classifications(response.result, results, len(inputs[INPUTS]))
-            return response
+    return infer(
+        context, request, call, "Classify", check_classification, ClassificationResponse(), fill_classifications
+    )
 
 
 def check_classification(servable, signature_name, check_method_name):

@@ -2,7 +2,8 @@
 
 import grpc
 
-from serving.api.classify import CLASSIFY, INPUTS, check_classification, fill_classifications
+from serving.api.classify import CLASSIFY, check_classification, fill_classifications
+from serving.api.infer import INPUTS
 from serving.api.regress import REGRESS, check_regression, fill_regressions
 from serving.api.reporting import reporting
 from serving.api.running import fill_spec, leased, run_admitted, signature_name_of

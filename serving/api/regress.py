@@ -2,16 +2,15 @@
 
 import numpy as np
 
-from serving.api.reporting import reporting
-from serving.api.running import fill_spec, leased, run_admitted, signature_name_of, type_word
+from serving.api.infer import INPUTS, infer
+from serving.api.running import type_word
 from serving.errors import invalid_argument
-from serving.wire.examples import read_examples
 from serving.wire.protos import RegressionResponse
 
 __all__ = ["REGRESS", "check_regression", "fill_regressions", "regress"]
 
 REGRESS = "tensorflow/serving/regress"
-INPUTS, OUTPUTS = "inputs", "outputs"
+OUTPUTS = "outputs"
 
 
 def regress(context, request, call):
@@ -29,22 +28,7 @@ def regress(context, request, call):
         RequestError: for a wrong request, no room, a deadline that is over or a client that is gone.
         tf.errors.OpError: from the graph, for example for an example without a feature that it needs.
     """
-    with reporting(context, call, "Regress") as report:
-        report.request = request
-        if not request.HasField("model_spec"):
-            raise invalid_argument("Missing ModelSpec")
-        spec = request.model_spec
-        with leased(context, spec, report) as servable:
-            name = signature_name_of(spec)
-            if name not in servable.signatures:
-                raise invalid_argument(f"No signature was found with the name: {name}")
-            outputs = check_regression(servable, name, context.options.signature_method_name_check)
-            inputs = {INPUTS: read_examples(request.input)}
-            (results,) = run_admitted(context, servable, [(name, outputs)], inputs, call, report)
-            response = report.response = RegressionResponse()
-            fill_spec(response.model_spec, servable, spec.name, spec.signature_name)
-            fill_regressions(response.result, results, len(inputs[INPUTS]))
-            return response
+    return infer(context, request, call, "Regress", check_regression, RegressionResponse(), fill_regressions)
 
 
 def check_regression(servable, signature_name, check_method_name):
