@@ -17,7 +17,8 @@ class BatchQueue:
         function: from tensors with a leading axis of rows to a list of such tensors.
         specs: list of `tf.TensorSpec`, its arguments, with `None` rows.
         name: str, the queue's name in the graph.
-        batch_sizes: ascending tuple of int, numbers of rows that the function is run on; fewer rows are filled up.
+        batch_sizes: ascending tuple of int, numbers of rows that the function is run on. Of a batch of another size
+            the last requests wait for the next one; a single request of another size is filled up.
         timeout_micros: int. So long a batch that is not full waits for more rows.
 
     Call arguments are those of the function.
@@ -53,6 +54,8 @@ class BatchQueue:
             # number of batches that refuses what the number of rows allows.
             max_enqueued_batches=MOST_ROWS,
             enable_large_batch_splitting=True,
+            # Seven waiting photos run as four, two and one: filled up, they would cost eight.
+            batch_padding_policy="BATCH_DOWN",
             shared_name=self._name,
             Tout=[output.dtype for output in self.function.outputs],
         )

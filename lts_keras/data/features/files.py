@@ -1,6 +1,9 @@
 """One sentence's file: `.npz` with `features` and `prior`. Looked at without reading it whole, read, and written."""
 
 import io
+import math
+import re
+import struct
 import zipfile
 import zlib
 
@@ -15,6 +18,8 @@ _DTYPES = ("float16", "float32")
 _ARRAYS = ("features", "prior")
 _DAMAGED = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 """What zipfile and numpy raise for files that are cut, damaged, encrypted or something else."""
+
+_HEADER = re.compile(rb"\{'descr': '([^']*)', 'fortran_order': (True|False), 'shape': \(([\d, ]*)\), *\}\s*")
 
 
 def look_at(path, header):
@@ -36,7 +41,7 @@ def look_at(path, header):
             for name in _ARRAYS:
                 sums.append(archive.getinfo(f"{name}.npy").CRC)
                 with archive.open(f"{name}.npy") as file:
-                    shape, dtype = _array_header(file)
+                    dtype, _, shape = _array_header(file)
                 _check_array(path, name, shape, dtype, header)
             return tuple(sums)
     except DataError:
@@ -60,8 +65,8 @@ def read_sentence(path, header):
     """
     look_at(path, header)  # so that nothing large is read out of a file that says something else
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = [archive[name] for name in _ARRAYS]
+        with zipfile.ZipFile(path) as archive:
+            arrays = [_read_array(archive, name) for name in _ARRAYS]
     except _DAMAGED as error:
         raise _unreadable(path, error) from error
     for name, array in zip(_ARRAYS, arrays, strict=True):
@@ -97,11 +102,35 @@ def write_sentence(path, features, prior):
     atomic_write(path, buffer.getvalue())
 
 
+def _read_array(archive, name):
+    with archive.open(f"{name}.npy") as file:
+        dtype, order, shape = _array_header(file)
+        values = file.read(dtype.itemsize * math.prod(shape))
+    return np.frombuffer(values, dtype).reshape(shape, order=order)
+
+
 def _array_header(file):
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(file)
-    return shape, dtype
+    """Dtype, order in memory and shape of an array.
+
+    Not by numpy, which takes the header for Python and parses it so: in Python 3.11 two threads that parse at a time
+    trip over each other (`SystemError: AST constructor recursion depth mismatch`), and files are read on many.
+    """
+    major, _ = np.lib.format.read_magic(file)
+    length = struct.Struct("<H" if major == 1 else "<I")
+    (count,) = length.unpack(_read(file, length.size))
+    text = _read(file, count)
+    found = _HEADER.fullmatch(text)
+    if not found:
+        raise ValueError(f"an array's header that numpy does not write: {text[:100]!r}")
+    dtype, fortran, shape = (group.decode() for group in found.groups())
+    return np.dtype(dtype), "F" if fortran == "True" else "C", tuple(map(int, re.findall(r"\d+", shape)))
+
+
+def _read(file, count):
+    data = file.read(count)
+    if len(data) < count:
+        raise EOFError(f"{count} bytes announced, {len(data)} there")
+    return data
 
 
 def _check_array(path, name, shape, dtype, header):

@@ -1,5 +1,6 @@
 """Folders of another model's features: written and read back, and what is said of each wrong one."""
 
+import ast
 import json
 import math
 
@@ -41,6 +42,30 @@ def test_what_is_written_is_read(tmp_path):
         np.testing.assert_array_equal(features, arrays(number)["features"].astype("float32"))
         np.testing.assert_array_equal(prior, arrays(number)["prior"].astype("float32"))
         assert features.dtype == prior.dtype == "float32"
+
+
+def test_files_are_read_without_pythons_own_parser(tmp_path, monkeypatch):
+    """Which numpy's reader calls, and which in Python 3.11 fails now and then where several threads read files."""
+
+    def parse(*_, **__):
+        raise SystemError("AST constructor recursion depth mismatch")
+
+    folder = make(tmp_path / "features")
+    with monkeypatch.context() as patched:
+        patched.setattr(ast, "parse", parse)
+        features, prior = FeatureFolder(folder).read("set", "0", "text 0")
+    np.testing.assert_array_equal(features, arrays(0)["features"].astype("float32"))
+    np.testing.assert_array_equal(prior, arrays(0)["prior"].astype("float32"))
+
+
+def test_arrays_in_fortrans_order_are_read(tmp_path):
+    values = arrays(0)
+    np.savez(
+        tmp_path / "a.npz",
+        features=np.asfortranarray(values["features"], "float32"),
+        prior=np.asarray(values["prior"], "float32"),
+    )
+    np.testing.assert_array_equal(read_sentence(tmp_path / "a.npz", READ)[0], values["features"].astype("float32"))
 
 
 def test_features_beyond_16_bits_stay_finite(tmp_path):
