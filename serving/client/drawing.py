@@ -2,6 +2,7 @@
 
 import functools
 import importlib.util
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,20 @@ SMALLEST_SIDE = 480
 """Smaller photos are drawn larger, so that the legend can be read."""
 
 _INK, _PAPER, _MUTED = (24, 24, 27), (255, 255, 255), (104, 104, 112)
+
+FURTHER_FONTS = (
+    "NotoSansCJK-Regular.ttc",
+    "wqy-microhei.ttc",
+    "wqy-zenhei.ttc",
+    "DroidSansFallbackFull.ttf",
+    "unifont.otf",
+    "PingFang.ttc",
+    "msyh.ttc",
+    "Arial Unicode.ttf",
+)
+"""Files that are looked for among the system's fonts where the usual font lacks a letter of a sentence."""
+NO_FONT = "(a sentence in letters that no font here has)"
+_UNASSIGNED = "\U0010ffff"
 
 
 def draw_answers(photo, expressions, answers):
@@ -96,21 +111,22 @@ def _mark(draw, point, index, numbered, line):
 
 def _with_legend(picture, expressions, answers):
     size = max(15, round(picture.width / 48))
-    font, small, gap = _font(size), _font(round(size * 0.85)), round(size * 0.7)
+    small, gap = _font(round(size * 0.85)), round(size * 0.7)
     left, right = gap + 2 * size, picture.width - gap
     rows = []
     for expression, answer in zip(expressions, answers, strict=True):
-        rows.append((_wrap(f"“{expression}”", right - left, font), _describe(answer)))
-    height = sum(round(1.35 * size) * len(lines) + round(1.25 * size) + gap for lines, _ in rows) + gap
+        text, own = _legible(f"“{expression}”", size)
+        rows.append((_wrap(text, right - left, own), own, _describe(answer)))
+    height = sum(round(1.35 * size) * len(lines) + round(1.25 * size) + gap for lines, _, _ in rows) + gap
     sheet = Image.new("RGB", (picture.width, picture.height + height), _PAPER)
     sheet.paste(picture, (0, 0))
     draw, top = ImageDraw.Draw(sheet), picture.height + gap
-    for index, (lines, words) in enumerate(rows):
+    for index, (lines, own, words) in enumerate(rows):
         middle = (gap + size * 0.7, top + size * 0.7)
         draw.ellipse((gap, top, gap + size * 1.4, top + size * 1.4), _color(index))
         draw.text(middle, str(index + 1), _PAPER, small, anchor="mm")
         for text in lines:
-            draw.text((left, top), text, _INK, font)
+            draw.text((left, top), text, _INK, own)
             top += round(1.35 * size)
         for text in _wrap(words, right - left, small, most=1):
             draw.text((left, top), text, _MUTED, small)
@@ -127,19 +143,38 @@ def _describe(answer):
     return f"{found}{sure}  ·  {answer.mask.mean():.1%} of the photo"
 
 
+def _legible(text, size):
+    """A text and a font that has all its letters; `NO_FONT` instead of the text where there is none."""
+    fonts = itertools.chain([_font(size)], (_open_font(name, size) for name in FURTHER_FONTS))
+    for font in fonts:
+        if font is not None and _has_letters(font, text):
+            return text, font
+    return NO_FONT, _font(size)
+
+
+def _has_letters(font, text):
+    missing = bytes(font.getmask(_UNASSIGNED))  # what a font draws for each letter that it lacks, most of them a box
+    return all(letter.isspace() or bytes(font.getmask(letter)) != missing for letter in set(text))
+
+
 @functools.cache
 def _font(size):
-    """A font with most of Unicode: the system's or matplotlib's DejaVu Sans; else Pillow's own, which has Latin."""
+    """A font with most of Unicode: the system's or matplotlib's DejaVu Sans; else Pillow's own, which has English."""
     places = ["DejaVuSans.ttf"]
     matplotlib = importlib.util.find_spec("matplotlib")
     if matplotlib is not None:
         places.append(str(Path(matplotlib.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"))
-    for place in places:
-        try:
-            return ImageFont.truetype(place, size)
-        except OSError:
-            continue
-    return ImageFont.load_default(size)
+    found = filter(None, (_open_font(place, size) for place in places))
+    return next(found, None) or ImageFont.load_default(size)
+
+
+@functools.cache
+def _open_font(place, size):
+    """The font of a path, or of that name among the system's fonts; `None` where there is none."""
+    try:
+        return ImageFont.truetype(place, size)
+    except OSError:
+        return None
 
 
 def _wrap(text, width, font, most=3):

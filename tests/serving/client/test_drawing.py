@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
 from PIL import Image
 from scipy import ndimage
 
+from serving.client import drawing
 from serving.client.answers import Answer
 from serving.client.drawing import COLORS, draw_answers
 
@@ -61,6 +64,46 @@ def test_a_long_sentence_is_wrapped_and_cut(photo, square):
     ]
     assert heights[0] < heights[1] < heights[2] <= heights[3] == heights[4] < 700
     assert draw_answers(photo, ["w" * 5000], [answer(square)]).width == 600
+
+
+def write_font(path, letters):
+    """A font whose letters are full squares, and whose box for what it lacks is empty."""
+    pen = TTGlyphPen(None)
+    for move, point in ((pen.moveTo, (0, 0)), (pen.lineTo, (0, 800)), (pen.lineTo, (800, 800)), (pen.lineTo, (800, 0))):
+        move(point)
+    pen.closePath()
+    font = FontBuilder(1000)
+    font.setupGlyphOrder([".notdef", "square"])
+    font.setupCharacterMap({ord(letter): "square" for letter in letters})
+    font.setupGlyf({".notdef": TTGlyphPen(None).glyph(), "square": pen.glyph()})
+    font.setupHorizontalMetrics({".notdef": (1000, 0), "square": (1000, 0)})
+    font.setupHorizontalHeader(ascent=900, descent=-100)
+    font.setupNameTable({"familyName": "Squares", "styleName": "Regular"})
+    font.setupOS2()
+    font.setupPost()
+    font.save(path)
+
+
+def legend(photo, square, sentence):
+    return np.asarray(draw_answers(photo, [sentence], [answer(square)]))[500:]
+
+
+def test_letters_that_no_font_has_are_said_to_be_missing_and_no_boxes(photo, square, monkeypatch):
+    monkeypatch.setattr(drawing, "FURTHER_FONTS", ("nowhere.ttf",))
+    first, second = (legend(photo, square, sentence) for sentence in ("左の犬", "the 犬 on the right side"))
+    np.testing.assert_array_equal(first, second)
+    english = legend(photo, square, "the left dog")
+    ink, of_english = ((one < 60).any(axis=-1).sum() for one in (first, english))
+    assert ink > 1.3 * of_english  # a note longer than that sentence
+
+
+def test_another_font_of_the_system_is_taken_where_it_has_the_letters(photo, square, monkeypatch, tmp_path):
+    write_font(tmp_path / "squares.ttf", "“左の犬”")
+    monkeypatch.setattr(drawing, "FURTHER_FONTS", ("nowhere.ttf", str(tmp_path / "squares.ttf")))
+    found, _ = ndimage.label((legend(photo, square, "左の犬") < 60).all(axis=-1))
+    full = [one for one in ndimage.find_objects(found) if (found[one] > 0).all() and found[one].size > 80]
+    assert len(full) == 5  # three letters and two marks
+    assert (legend(photo, square, "左の猫") != legend(photo, square, "左の犬")).any()  # which it lacks
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 700), (700, 3), (37, 29)])
