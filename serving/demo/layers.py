@@ -36,8 +36,9 @@ def render(found):
             layers.append(_image(_heat_png(prior), f"layer prior of-{number}", ""))
     for number, answer in enumerate(found.answers, start=1):
         layers.append(_image(_mask_png(answer.mask, _color(number)), f"layer mask of-{number}", ""))
-    marks = "".join(_marks(number, answer, width, height) for number, answer in enumerate(found.answers, start=1))
-    layers.append(f'<svg class="layer" viewBox="0 0 {width} {height}" aria-hidden="true">{marks}</svg>')
+    boxes = "".join(_box(number, answer) for number, answer in enumerate(found.answers, start=1))
+    layers.append(f'<svg class="layer" viewBox="0 0 {width} {height}" aria-hidden="true">{boxes}</svg>')
+    layers.extend(_point(number, answer, width, height) for number, answer in enumerate(found.answers, start=1))
     many = f"{len(found.answers)} {'sentence' if len(found.answers) == 1 else 'sentences'}"
     return (
         f'<div class="lts" style="--mask: .55; --prior: 0">'
@@ -54,6 +55,10 @@ def _color(number):
     return COLORS[(number - 1) % len(COLORS)]
 
 
+def _hex_color(number):
+    return "#%02x%02x%02x" % _color(number)
+
+
 def _slider(name, label, value):
     return (
         f"<label>{label}: opacity "
@@ -67,7 +72,7 @@ def _table(found):
         _row(number, sentence, answer)
         for number, (sentence, answer) in enumerate(zip(found.sentences, found.answers, strict=True), start=1)
     )
-    heads = ("Show", "Sentence", "Found", "Score", "Presence", "Box (x0, y0, x1, y1)", "Point (x, y)")
+    heads = ("Show", "Sentence", "Of the photo", "Score", "Presence", "Box (x0, y0, x1, y1)", "Point (x, y)")
     cells = "".join(f'<th scope="col">{head}</th>' for head in heads)
     return (
         f"<table><caption>What was found, in pixels of the photo</caption><thead><tr>{cells}</tr></thead>"
@@ -76,7 +81,6 @@ def _table(found):
 
 
 def _row(number, sentence, answer):
-    color = "#%02x%02x%02x" % _color(number)
     is_there = bool(answer.mask.any())
     presence = "" if answer.presence is None else f"{answer.presence:.2f}"
     said = html.escape(sentence)
@@ -84,11 +88,11 @@ def _row(number, sentence, answer):
         f'<label class="show"><input type="checkbox" checked aria-label="Show the layers of “{said}”" '
         f"onchange=\"for (const one of this.closest('.lts').querySelectorAll('.of-{number}')) "
         f"one.toggleAttribute('hidden', !this.checked)\">"
-        f'<span class="chip" style="background: {color}">{number}</span></label>'
+        f'<span class="chip" style="background: {_hex_color(number)}">{number}</span></label>'
     )
     box = ", ".join(map(str, answer.box)) if is_there else "–"
     cells = [
-        f"{answer.mask.mean():.1%} of the photo" if is_there else "nothing found",
+        f"{answer.mask.mean():.1%}" if is_there else "nothing found",
         f"{answer.score:.2f}" if is_there else "–",
         presence or "–",
         box,
@@ -97,26 +101,26 @@ def _row(number, sentence, answer):
     return f'<tr><td>{show}</td><th scope="row">{said}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
 
 
-def _marks(number, answer, width, height):
-    """Box and point of one answer, in the photo's pixels; lines keep their width on the page."""
-    color = "#%02x%02x%02x" % _color(number)
-    radius = max(width, height) / 90
-    x, y = (place + 0.5 for place in answer.point)
-    parts = []
-    if answer.mask.any():
-        x0, y0, x1, y1 = answer.box
-        for stroke, ink in ((4, "#000"), (2, color)):
-            parts.append(
-                f'<rect x="{x0}" y="{y0}" width="{x1 - x0}" height="{y1 - y0}" fill="none" stroke="{ink}" '
-                f'stroke-width="{stroke}" vector-effect="non-scaling-stroke"/>'
-            )
-    parts.append(f'<circle cx="{x}" cy="{y}" r="{radius:.1f}" fill="{color}" stroke="#fff" stroke-width="2" '
-                 'vector-effect="non-scaling-stroke"/>')  # fmt: skip
-    parts.append(
-        f'<text x="{x}" y="{y}" font-size="{1.4 * radius:.1f}" text-anchor="middle" dominant-baseline="central" '
-        f'fill="#fff">{number}</text>'
+def _box(number, answer):
+    """The box of one answer, in the photo's pixels; its lines keep their width on the page."""
+    if not answer.mask.any():
+        return ""
+    x0, y0, x1, y1 = answer.box
+    lines = "".join(
+        f'<rect x="{x0}" y="{y0}" width="{x1 - x0}" height="{y1 - y0}" fill="none" stroke="{ink}" '
+        f'stroke-width="{stroke}" vector-effect="non-scaling-stroke"/>'
+        for stroke, ink in ((4, "#000"), (2, _hex_color(number)))
     )
-    return f'<g class="of-{number}">{"".join(parts)}</g>'
+    return f'<g class="of-{number}">{lines}</g>'
+
+
+def _point(number, answer, width, height):
+    """The point of one answer, a disc with the answer's number that is as large on any screen."""
+    left, top = ((place + 0.5) / side for place, side in zip(answer.point, (width, height), strict=True))
+    return (
+        f'<span class="point of-{number}" aria-hidden="true" '
+        f'style="left: {left:.2%}; top: {top:.2%}; background: {_hex_color(number)}">{number}</span>'
+    )
 
 
 def _image(source, name, alt):
@@ -156,10 +160,12 @@ STYLE = """
 .lts { --edge: #8a8f98; font-size: 1rem; }
 .lts .stack { position: relative; width: 100%; overflow: hidden; border-radius: 8px; background: #0001; }
 .lts .layer { position: absolute; inset: 0; width: 100%; height: 100%; margin: 0; object-fit: fill; }
-.lts .layer[hidden], .lts g[hidden] { display: none; }
+.lts .layer[hidden], .lts .point[hidden], .lts g[hidden] { display: none; }
 .lts .mask { opacity: var(--mask); }
-.lts .prior { opacity: var(--prior); mix-blend-mode: normal; }
-.lts svg text { font-family: system-ui, sans-serif; font-weight: 700; }
+.lts .prior { opacity: var(--prior); }
+.lts .point { position: absolute; transform: translate(-50%, -50%); box-sizing: border-box; width: 1.25rem;
+  height: 1.25rem; border: 2px solid #fff; border-radius: 50%; font: 700 .7rem/1rem system-ui, sans-serif; }
+.lts .point, .lts .chip { color: #fff; text-align: center; text-shadow: 0 0 2px #000, 0 0 2px #000; }
 .lts .controls { display: flex; flex-wrap: wrap; gap: .5rem 2rem; margin: .75rem 0; }
 .lts .controls label { display: flex; align-items: center; gap: .5rem; }
 .lts input[type=range] { width: 10rem; accent-color: #1d4ed8; }
@@ -168,11 +174,10 @@ STYLE = """
 .lts .rows { overflow-x: auto; }
 .lts table { border-collapse: collapse; width: 100%; font-size: .875rem; font-variant-numeric: tabular-nums; }
 .lts caption { text-align: left; font-weight: 600; padding: .25rem 0; }
-.lts th, .lts td { text-align: left; padding: .35rem .5rem; border: 0; border-bottom: 1px solid var(--edge);
-  white-space: nowrap; }
-.lts th[scope=row] { white-space: normal; min-width: 8rem; font-weight: 600; }
+.lts th, .lts td { text-align: left; padding: .35rem .4rem; border: 0; border-bottom: 1px solid var(--edge); }
+.lts th[scope=row] { min-width: 7rem; font-weight: 600; }
+@media (max-width: 640px) { .lts td { white-space: nowrap; } }
 .lts .show { display: inline-flex; align-items: center; gap: .4rem; }
-.lts .chip { color: #fff; border-radius: 999px; min-width: 1.5rem; text-align: center; font-weight: 700;
-  text-shadow: 0 0 2px #000, 0 0 2px #000; }
+.lts .chip { border-radius: 999px; min-width: 1.5rem; font-weight: 700; }
 .lts .told { margin: .5rem 0 0; }
 """

@@ -88,9 +88,14 @@ def test_a_photo_and_sentences_become_layers_and_files(saved_models, tmp_path, p
         browser.evaluate("document.querySelector('#result input[type=checkbox]').click()")
         visible = "[...document.querySelectorAll('#result .mask')].map(one => getComputedStyle(one).display !== 'none')"
         assert browser.evaluate(visible) == [False, True]
+        assert browser.evaluate(visible.replace(".mask", ".point")) == [False, True]
+        browser.evaluate("document.querySelector('#result input[type=checkbox]').click()")
+        assert browser.evaluate(visible) == [True, True]
         assert len(browser.requests) == before
 
         check_accessibility(browser)
+        check_points_are_legible(browser, expected)
+        check_table_fits(browser)
         check_files(browser, expected)
 
         # Another sentence on the same photo, without giving it again.
@@ -110,6 +115,29 @@ def test_a_photo_and_sentences_become_layers_and_files(saved_models, tmp_path, p
         browser.wait_for("document.documentElement.scrollWidth <= 360")
         assert {urlsplit(one).hostname for one in browser.requests if one.startswith(("http", "ws"))} == {"127.0.0.1"}
         assert not browser.errors
+
+
+def check_table_fits(browser):
+    """A window as wide as a small notebook's shows the whole table, with the numbers of a large photo too."""
+    browser.evaluate("""document.querySelectorAll('#result tbody tr').forEach(row => {
+        row.cells[5].textContent = '1016, 1512, 3024, 4032'; row.cells[6].textContent = '2016, 2512'; })""")
+    wider = "(rows => rows.scrollWidth - rows.clientWidth)(document.querySelector('#result .rows'))"
+    assert browser.evaluate(wider) == 0
+
+
+def check_points_are_legible(browser, expected):
+    """On a telephone too the discs with the numbers are large enough, and lie where the prior is highest."""
+    browser.resize(360, 800)
+    browser.wait_for("document.documentElement.scrollWidth <= 360")
+    found = browser.evaluate("""(stack => [...stack.querySelectorAll('.point')].map(one => {
+        const [disc, whole] = [one.getBoundingClientRect(), stack.getBoundingClientRect()];
+        const [x, y] = [disc.x + disc.width / 2 - whole.x, disc.y + disc.height / 2 - whole.y];
+        return [disc.width, 240 * x / whole.width, 160 * y / whole.height]; }
+    ))(document.querySelector('#result .stack'))""")
+    for (width, *place), one in zip(found, expected, strict=True):
+        assert width >= 18
+        assert place == pytest.approx([side + 0.5 for side in one.point], abs=0.5)
+    browser.resize(1200, 900)
 
 
 def check_files(browser, expected):
