@@ -18,6 +18,7 @@ from serving.wire import protos
 __all__ = ["DEFAULT_SIGNATURE", "Servable", "Signature", "TensorSpec"]
 
 DEFAULT_SIGNATURE = "serving_default"
+_START_UP = "__saved_model_"  # how the entries begin that name operations and no tensors
 _MOST_CHOICES = 16
 _MLMD_FILE = Path("assets.extra") / "mlmd_uuid"
 
@@ -64,8 +65,8 @@ class Servable:
         options: `ServerOptions`: tags, threads and memory of the session, batching of requests.
 
     Attributes:
-        signatures: dict from name to `Signature`.
-        signature_defs: dict from name to `SignatureDef`, as the file declares them.
+        signatures: dict from name to `Signature`, those that requests can name.
+        signature_defs: dict from name to `SignatureDef`, all that the file declares.
         mlmd_uuid: str, the run's key in ML Metadata if the model carries one, else `None`.
 
     Raises:
@@ -84,9 +85,12 @@ class Servable:
         self.signature_defs = {
             key: protos.SignatureDef.FromString(definition.SerializeToString())
             for key, definition in self._session.signature_defs.items()
-            if not key.startswith("__")  # the model's own start-up
         }
-        self.signatures = {key: self._read_signature(key, one) for key, one in self.signature_defs.items()}
+        self.signatures = {
+            key: self._read_signature(key, one)
+            for key, one in self.signature_defs.items()
+            if not key.startswith(_START_UP)
+        }
         self._fetches = {}  # signature name -> set of tuples of tensor names that have been run together
         self._batcher = Batcher(self._run, settings) if settings else None
         self.mlmd_uuid = None

@@ -73,6 +73,19 @@ def test_metadata_needs_a_model_and_a_field_that_there_is(predictions):
     refused(method, metadata_request("", "signature_def"), "INVALID_ARGUMENT", "ModelSpec has no name specified.")
 
 
+def test_metadata_of_tensorflow_2_have_the_start_up_too(ask):
+    """The whole map of the file, as TensorFlow Serving gives it, although no request can name that entry."""
+    response = ask.GetModelMetadata(metadata_request("words", "signature_def"))
+    signatures = get_model_metadata_pb2.SignatureDefMap()
+    assert response.metadata["signature_def"].Unpack(signatures)
+    start_up = signatures.signature_def["__saved_model_init_op"]
+    assert (start_up.method_name, len(start_up.inputs), list(start_up.outputs)) == ("", 0, ["__saved_model_init_op"])
+    output = start_up.outputs["__saved_model_init_op"]
+    assert (output.name, output.dtype, output.tensor_shape.unknown_rank) == ("NoOp", 0, True)
+    request = predict_request("words", {"inputs": [b"a"]}, signature="__saved_model_init_op")
+    refused(ask.Predict, request, "FAILED_PRECONDITION", 'Serving signature key "__saved_model_init_op" not found.')
+
+
 def test_status_of_all_versions_the_newest_first_or_of_one(own):
     entries = own.models.GetModelStatus(status_request("default")).model_version_status
     assert [(entry.version, entry.state, entry.status.error_code) for entry in entries] == [(124, 30, 0), (123, 30, 0)]
