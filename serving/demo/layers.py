@@ -72,11 +72,11 @@ def _table(found):
         _row(number, sentence, answer)
         for number, (sentence, answer) in enumerate(zip(found.sentences, found.answers, strict=True), start=1)
     )
-    heads = ("Show", "Sentence", "Of the photo", "Score", "Presence", "Box (x0, y0, x1, y1)", "Point (x, y)")
+    heads = ("Show", "Sentence", "Of the photo", "Score", "Presence", "Box", "Point")
     cells = "".join(f'<th scope="col">{head}</th>' for head in heads)
     return (
-        f"<table><caption>What was found, in pixels of the photo</caption><thead><tr>{cells}</tr></thead>"
-        f"<tbody>{rows}</tbody></table>"
+        "<table><caption>What was found, boxes and points as x, y in pixels of the photo</caption>"
+        f"<thead><tr>{cells}</tr></thead><tbody>{rows}</tbody></table>"
     )
 
 
@@ -90,13 +90,13 @@ def _row(number, sentence, answer):
         f"one.toggleAttribute('hidden', !this.checked)\">"
         f'<span class="chip" style="background: {_hex_color(number)}">{number}</span></label>'
     )
-    box = ", ".join(map(str, answer.box)) if is_there else "–"
+    x0, y0, x1, y1 = answer.box
     cells = [
         f"{answer.mask.mean():.1%}" if is_there else "nothing found",
         f"{answer.score:.2f}" if is_there else "–",
         presence or "–",
-        box,
-        ", ".join(map(str, answer.point)),
+        f"<span>{x0}, {y0}</span> <span>to {x1}, {y1}</span>" if is_there else "–",
+        "<span>{}, {}</span>".format(*answer.point),
     ]
     return f'<tr><td>{show}</td><th scope="row">{said}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
 
@@ -175,7 +175,8 @@ STYLE = """
 .lts table { border-collapse: collapse; width: 100%; font-size: .875rem; font-variant-numeric: tabular-nums; }
 .lts caption { text-align: left; font-weight: 600; padding: .25rem 0; }
 .lts th, .lts td { text-align: left; padding: .35rem .4rem; border: 0; border-bottom: 1px solid var(--edge); }
-.lts th[scope=row] { min-width: 7rem; font-weight: 600; }
+.lts td span { white-space: nowrap; }
+.lts th[scope=row] { min-width: 6rem; font-weight: 600; }
 @media (max-width: 640px) { .lts td { white-space: nowrap; } }
 .lts .show { display: inline-flex; align-items: center; gap: .4rem; }
 .lts .chip { border-radius: 999px; min-width: 1.5rem; font-weight: 700; }

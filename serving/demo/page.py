@@ -26,6 +26,7 @@ _LARGEST_UPLOAD = 64 << 20  # bytes
 _PAGE_STYLE = """
 #told-aloud { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 .lts-error { border-left: 4px solid #b91c1c; padding: .6rem .9rem; background: #b91c1c1a; border-radius: 4px; }
+.gradio-container.fillable { max-width: 1536px; margin: 0 auto; }
 .gradio-container { --block-info-text-color: #4b5563; --block-label-text-color: #374151;
   --block-title-text-color: #374151; }
 .dark .gradio-container, .dark.gradio-container { --block-info-text-color: #cbd5e1; --block-label-text-color: #e5e7eb;
@@ -89,8 +90,8 @@ class Page:
         self.close()
 
     def _build(self):
-        kept = (_KEPT_SECONDS, _KEPT_SECONDS)
-        with gr.Blocks(title="Locate, then segment", analytics_enabled=False, delete_cache=kept) as blocks:
+        options = {"analytics_enabled": False, "delete_cache": (_KEPT_SECONDS, _KEPT_SECONDS), "fill_width": True}
+        with gr.Blocks(title="Locate, then segment", **options) as blocks:
             gr.HTML(
                 "<h1>Locate, then segment</h1><p>Give a photo and say what to look for. "
                 "Each sentence gets a mask.</p>"

@@ -76,7 +76,7 @@ def test_a_photo_and_sentences_become_layers_and_files(saved_models, tmp_path, p
         browser.wait_for(shown)
         browser.wait_for("document.querySelector('#told-aloud').textContent.includes('2 sentences answered')")
         boxes = browser.evaluate("[...document.querySelectorAll('#result tbody tr')].map(r => r.cells[5].textContent)")
-        assert boxes == [", ".join(map(str, one.box)) if one.mask.any() else "–" for one in expected]
+        assert boxes == ["{}, {} to {}, {}".format(*one.box) if one.mask.any() else "–" for one in expected]
 
         # What one looks at is the page's own matter: the server is not asked.
         before = len(browser.requests)
@@ -120,7 +120,8 @@ def test_a_photo_and_sentences_become_layers_and_files(saved_models, tmp_path, p
 def check_table_fits(browser):
     """A window as wide as a small notebook's shows the whole table, with the numbers of a large photo too."""
     browser.evaluate("""document.querySelectorAll('#result tbody tr').forEach(row => {
-        row.cells[5].textContent = '1016, 1512, 3024, 4032'; row.cells[6].textContent = '2016, 2512'; })""")
+        const numbers = [...row.querySelectorAll('td span:not(.chip)')];
+        ['1016, 1512', 'to 3024, 4032', '2016, 2512'].forEach((text, at) => numbers[at].textContent = text); })""")
     wider = "(rows => rows.scrollWidth - rows.clientWidth)(document.querySelector('#result .rows'))"
     assert browser.evaluate(wider) == 0
 
