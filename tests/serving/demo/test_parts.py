@@ -12,6 +12,7 @@ from serving.client.answers import Answer
 from serving.demo.asking import MOST_SENTENCES, Found, read_sentences, read_upload
 from serving.demo.files import write_files
 from serving.demo.layers import render
+from serving.demo.scenes import SCENES, draw_scene
 from serving.errors import UsageError
 
 
@@ -95,3 +96,15 @@ def test_sentences_are_text_and_no_markup():
     one = Found(Image.new("RGB", (30, 20)), ["<script>x</script> & “y”"], [answer()], 0.1)
     assert "<script>" not in render(one)
     assert "&lt;script&gt;" in render(one)
+
+
+@pytest.mark.parametrize("shapes", [shapes for shapes, _ in SCENES])
+def test_scenes_show_their_shapes_on_a_ground_that_is_not_plain(shapes):
+    assert draw_scene(shapes) == draw_scene(shapes)
+    pixels = np.asarray(Image.open(io.BytesIO(draw_scene(shapes)))).astype(int)
+    ground = np.ones(pixels.shape[:2], bool)
+    for _, color, (x0, y0, x1, y1) in shapes:
+        assert tuple(pixels[(y0 + y1) // 2, (x0 + x1) // 2]) == color
+        ground[y0 - 5 : y1 + 5, x0 - 5 : x1 + 5] = False  # with their soft edges
+    assert (np.ptp(pixels, axis=-1)[ground] == 0).all()  # grey
+    assert pixels[ground].std() > 10
