@@ -14,6 +14,7 @@ API_PATH = re.compile(r"/v1/.*", re.ASCII | re.IGNORECASE)
 _MODEL = r"([^/:]+)"
 _CHOICE = r"(?:/versions/([0-9]+)|/labels/([^/:]+))?"
 _POST = re.compile(rf"/v1/models/{_MODEL}{_CHOICE}:(classify|regress|predict)", re.ASCII | re.IGNORECASE)
+_MOST_DIGITS = 19  # of a number below 2**63
 _NOTHING = re.compile(r"(?!)")
 _GET = re.compile(rf"/v1/models(?:/{_MODEL})?{_CHOICE}(?:/(metadata))?", re.ASCII | re.IGNORECASE)
 
@@ -61,15 +62,18 @@ def read_path(method, path):
     if not found:
         raise malformed
     model, version, label, action = found.groups()
-    if version is not None and int(version[:20]) >= 2**63:
-        raise invalid_argument(f"Failed to convert version: {version} to numeric.")
+    if version is not None:
+        digits = version.lstrip("0") or "0"  # thousands of digits are no number for Python
+        if len(digits) > _MOST_DIGITS or int(digits) >= 2**63:
+            raise invalid_argument(f"Failed to convert version: {version} to numeric.")
+        version = int(digits)
     if method == "POST" and action not in ("classify", "regress", "predict"):
         raise malformed
     if method == "GET":
         action = "metadata" if action == "metadata" else "status"
         if model is None:
             raise invalid_argument("Missing model name in request.")
-    return RestPath(action, _decode(model), None if version is None else int(version), _decode(label))
+    return RestPath(action, _decode(model), version, _decode(label))
 
 
 def _decode(text):

@@ -2,6 +2,7 @@
 
 import json
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 __all__ = ["BoundedProtocol"]
@@ -22,6 +23,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """A client has come."""
         super().connection_made(transport)
         self._in_head, self._head_bytes, self._unsent, self._refused = True, 0, 0, False
+        self._cycles = []  # requests that are not answered yet; uvicorn remembers the latest alone
         self._heard = self._sent = self.loop.time()
         self._looking = self.loop.call_later(_LOOK_SECONDS, self._look)
         if len(self.connections) > _MOST_CONNECTIONS:
@@ -30,6 +32,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc):
         """The client is gone."""
         self._looking.cancel()
+        self._give_up_requests()
         super().connection_lost(exc)
 
     def data_received(self, data):
@@ -40,19 +43,32 @@ class BoundedProtocol(HttpToolsProtocol):
             if self._head_bytes > _MOST_PASSED_OVER:
                 self.transport.abort()
             return
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as end_of_head:
+            self._stay_with_http(data[end_of_head.args[0] :])
+        except httptools.HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
         if self._in_head and self._head_bytes > _LONGEST_HEAD and not self._refused:
             self._refuse(431, f"the head of the request is longer than {_LONGEST_HEAD} bytes")
 
     def on_headers_complete(self):
         """The head is whole."""
+        if self.parser.should_upgrade():  # then it comes once more, without this wish
+            return
         self._in_head = False
         if len(self.pipeline) >= _MOST_WAITING:
             raise ValueError("too many requests before the first is answered")
         super().on_headers_complete()
+        self._cycles = [cycle for cycle in self._cycles if not cycle.response_complete] + [self.cycle]
+        if len(self.pipeline) < _MOST_WAITING // 2:  # uvicorn would read no more, and not see that the client goes
+            self.flow.resume_reading()
 
     def on_message_complete(self):
         """The body is whole."""
+        if self.parser.should_upgrade():
+            return
         self._in_head, self._head_bytes = True, 0
         super().on_message_complete()
 
@@ -70,18 +86,42 @@ class BoundedProtocol(HttpToolsProtocol):
         """Returns the seconds since something came."""
         return self.loop.time() - self._heard
 
-    def _refuse(self, code, message):
-        for cycle in (self.cycle, *(waiting for waiting, _ in self.pipeline)):
-            if cycle is not None and not cycle.response_complete:
+    def _stay_with_http(self, rest):
+        """Reads a request as if it did not ask for another protocol: Java's client asks for HTTP/2 by itself
+        (`Upgrade: h2c`) and takes either. The parser stops behind such a head, and would take the body for none.
+
+        Args:
+            rest: bytes that came behind the head.
+        """
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            self.send_400_response("Invalid HTTP request received.")
+            return
+        lines = [b" ".join((method, self.url, b"HTTP/" + self.parser.get_http_version().encode()))]
+        lines += [b": ".join(header) for header in self.headers if header[0] != b"upgrade"]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        self._head_bytes = 0
+        self.data_received(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
+
+    def _give_up_requests(self):
+        """Nobody is left to be answered: whoever works for this connection is told so."""
+        for cycle in self._cycles:
+            if not cycle.response_complete:
                 cycle.disconnected = True
                 cycle.message_event.set()
+        self._cycles.clear()
         self.pipeline.clear()
+
+    def _refuse(self, code, message):
+        self._give_up_requests()
         content = json.dumps({"error": message}).encode()
         head = b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(content)
         self.transport.write(STATUS_LINE[code] + head + content)
         # A connection that is closed on a client that still sends is reset, and the answer lost.
         self._refused = True
         self.transport.write_eof()
+        self.flow.resume_reading()  # else it would not be seen to go
         self.loop.call_later(_SECONDS_TO_READ, self.transport.abort)
 
     def _look(self):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from serving.errors import invalid_argument
-from serving.wire.json_text import decode_base64, holds_base64, show, type_word
+from serving.wire.json_text import decode_base64, encode_text, holds_base64, show, type_word
 
 __all__ = ["examples_of", "fill_input"]
 
@@ -58,7 +58,7 @@ def _fill_example(features, example):
     if not isinstance(features, dict):
         raise invalid_argument(f"Example must be JSON object but got JSON {type_word(features)}")
     for name, content in features.items():
-        _check_name(name)
+        encode_text(name)
         values = content if isinstance(content, list) else [content]
         kinds = [_kind_of(value, name) for value in values]
         feature = example.features.feature[name]
@@ -92,12 +92,4 @@ def _kind_of(value, name):
 def _read_bytes(value):
     if isinstance(value, dict):
         return decode_base64(value["b64"])
-    _check_name(value)
-    return value.encode("utf-8")
-
-
-def _check_name(text):
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        raise invalid_argument("JSON Parse error: The surrogate pair in string is invalid.") from None
+    return encode_text(value)

@@ -6,7 +6,7 @@ import numpy as np
 
 from serving.errors import RequestError, invalid_argument
 from serving.wire.dtypes import BFLOAT16, DTYPES, HALF, STRING, dtype_name
-from serving.wire.json_text import decode_base64, holds_base64, show, type_word, unimplemented
+from serving.wire.json_text import decode_base64, encode_text, holds_base64, show, type_word, unimplemented
 
 __all__ = ["read_array", "read_inputs", "rows_of"]
 
@@ -223,10 +223,7 @@ def _read_integers(values, kinds, dtype):
 
 def _read_string(value):
     if isinstance(value, str):
-        try:
-            return value.encode("utf-8")
-        except UnicodeEncodeError:
-            raise invalid_argument("JSON Parse error: The surrogate pair in string is invalid.") from None
+        return encode_text(value)
     if holds_base64(value):
         return decode_base64(value["b64"])
     if isinstance(value, dict):

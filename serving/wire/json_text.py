@@ -12,6 +12,7 @@ from serving.errors import RequestError, invalid_argument, resource_exhausted
 __all__ = [
     "check_structure",
     "decode_base64",
+    "encode_text",
     "holds_base64",
     "parse",
     "parsed_bytes",
@@ -126,7 +127,16 @@ def parse(body):
     if not isinstance(name, str):
         words = "not formatted correctly. 'signature_name' key must be a string value."
         raise invalid_argument(f"JSON Value: {show(document)} {words}")
+    encode_text(name)
     return document
+
+
+def encode_text(text):
+    """The UTF-8 of a string; half of a pair of surrogates, which JSON can write and UTF-8 cannot, is refused."""
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise invalid_argument("JSON Parse error: The surrogate pair in string is invalid.") from None
 
 
 def show(value):

@@ -105,6 +105,9 @@ def test_base64_with_newlines_or_without_padding(house):
             "Failed to convert version: 18446744073709551615",
         ),
         ("GET", f"/v1/models/half/versions/{'9' * 5000}", 400, "Failed to convert version"),
+        ("GET", f"/v1/models/half/versions/{'0' * 25}{'9' * 5000}", 400, "Failed to convert version"),
+        ("POST", f"/v1/models/half/versions/{'0' * 25}{2**63}:predict", 400, "Failed to convert version"),
+        ("POST", f"/v1/models/half/versions/{'0' * 5000}50:predict", 404, "Specific(half, 50)"),
         ("GET", f"/v1/models/half/versions/{2**63 - 1}", 404, "Could not find version 9223372036854775807"),
         ("POST", "/v1/models/half/metadata", 400, "Malformed request"),
         ("POST", "/v1/models/half/label/some_label:regress", 400, "Malformed request"),
@@ -162,6 +165,7 @@ def test_case_of_paths(house):
         ("half", {"instances": [{"x": 1.0}, 2.0]}, 400, "Expecting object but got list at item 1 of input list"),
         ("half", {"instances": [1.0, {"x": 1.0}]}, 400, "Expecting value/list but got object at item 1 of input list"),
         ("half", {"instances": [{"z": 1.0}]}, 400, "does not have named input: z"),
+        ("half", b'{"signature_name": "\\ud800", "instances": [1.0]}', 400, "The surrogate pair in string is invalid"),
         ("half", {"signature_name": 100}, 400, "'signature_name' key must be a string value."),
         (
             "half",

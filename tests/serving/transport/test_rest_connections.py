@@ -7,6 +7,7 @@ import json
 import logging
 import socket
 import threading
+import time
 import urllib.error
 import urllib.request
 
@@ -122,6 +123,44 @@ def test_requests_behind_each_other_are_answered_in_order(house):
     with Wire(house.port) as wire:
         wire.send(b"".join(request_bytes(URL, {"instances": [float(number)]}) for number in range(8)))
         assert [wire.answer().json for _ in range(8)] == [{"predictions": [number / 2 + 2]} for number in range(8)]
+
+
+@pytest.mark.parametrize("protocol", ["h2c", "websocket"])
+def test_a_client_that_would_rather_speak_another_protocol_is_answered_in_this_one(house, protocol):
+    headers = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": protocol, "HTTP2_Settings": "AAEAAEAAAAIAAAAB"}
+    with Wire(house.port) as wire:  # as Java's own client asks
+        for _ in range(2):
+            assert wire.call(URL, GOOD, **headers).json == ANSWER
+        content = request_bytes(URL, GOOD, **headers)
+        for start in range(0, len(content), 50):
+            wire.send(content[start : start + 50])
+            time.sleep(0.01)
+        assert wire.answer().json == ANSWER
+        wire.send(request_bytes(URL, GOOD, **headers) * 3 + request_bytes(URL, GOOD))
+        assert [wire.answer().json for _ in range(4)] == [ANSWER] * 4
+        assert "model_version_status" in wire.call("/v1/models/half", **headers).json
+        chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in json.dumps(GOOD).encode()) + b"0\r\n\r\n"
+        wire.send(request_bytes(URL, b"", transfer_encoding="chunked", **headers) + chunks)
+        assert wire.answer().json == ANSWER
+        assert wire.call(URL, GOOD).json == ANSWER
+    with Wire(house.port) as wire:
+        assert wire.call(URL, method="CONNECT").code == 400
+
+
+@pytest.mark.parametrize("more", [1, 40])
+def test_a_client_that_goes_frees_the_place_of_its_first_request_too(gated, caplog, more):
+    with Wire(gated.port) as other, Wire(gated.port) as wire:
+        other.send(request_bytes(URL, {"instances": [[1.0]] * 16}))
+        until(lambda: gated.gate.came == 1)
+        wire.send(request_bytes(URL, GOOD))
+        until(lambda: gated.admission.predictions == 2)
+        wire.send(request_bytes(URL, GOOD) * more)  # 40 are too many, and are refused
+        time.sleep(0.2)
+        wire.close()
+        until(lambda: gated.admission.predictions == 1)
+        gated.gate.opened.set()
+        assert other.answer().code == 200
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 @pytest.mark.parametrize(
