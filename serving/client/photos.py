@@ -1,16 +1,18 @@
-"""Photos and sentences as people give them, checked before a server is asked. Pillow alone."""
+"""Photos and sentences as people give them, checked before a server is asked. Pillow and numpy alone."""
 
 import io
 import struct
 import unicodedata
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from serving.errors import UsageError
 
 __all__ = ["check_expressions", "decode_upright", "read_photo"]
 
+_GREY = 128
 _ORIENTATION = 0x0112
 _FORMATS = {3: ("H", 2), 4: ("I", 1)}  # type number to form, and how many values stand in the entry itself
 _HEADERS = (b"II*\0", b"MM\0*", b"II\0*", b"MM*\0")  # some writers put the 42 in the other order
@@ -65,7 +67,7 @@ def read_photo(path):
 
 
 def decode_upright(content):
-    """Decodes a photo, turned as EXIF tells: the frame that masks, boxes and points are in.
+    """Decodes a photo as the model sees it, turned as EXIF tells: the frame that masks, boxes and points are in.
 
     What XMP says of a turn is not read, as the model and browsers do not.
 
@@ -80,8 +82,20 @@ def decode_upright(content):
     # behind the pixels.
     turn = _TURNS.get(_orientation(image.info.get("exif", b"")))
     image.load()
-    image = image.convert("RGB")
+    image = _as_seen(image)
     return image if turn is None else image.transpose(turn)
+
+
+def _as_seen(image):
+    """The pixels as the model takes them: of 16 bits the upper 8, and what is transparent laid over grey."""
+    if image.mode.startswith("I"):
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        lowest, highest = image.getchannel("A").getextrema()
+        if lowest < highest:  # the same everywhere counts as opaque
+            image = Image.alpha_composite(Image.new("RGBA", image.size, (*3 * (_GREY,), 255)), image)
+    return image.convert("RGB")
 
 
 def _orientation(block):

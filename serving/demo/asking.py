@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 
 import grpc
-from PIL import Image
+from PIL import Image, ImageOps
 
 from serving.client.photos import check_expressions, decode_upright
 from serving.errors import ServingError, UsageError
@@ -64,7 +64,7 @@ def read_sentences(text):
 def read_upload(path):
     """A file that the page was given, as the server takes it.
 
-    JPEG and PNG go as they are; other pictures (a clipboard's or a camera's) are written as PNG.
+    JPEG and PNG go as they are; other pictures (a clipboard's or a camera's) are written as PNG, upright.
 
     Args:
         path: path of the file; `None` for none.
@@ -83,8 +83,8 @@ def read_upload(path):
             warnings.simplefilter("ignore")  # Pillow's, on odd or large photos: the server decides
             with Image.open(io.BytesIO(content)) as picture:
                 if picture.format not in ("JPEG", "PNG"):
-                    file = io.BytesIO()
-                    picture.convert("RGB").save(file, "PNG")
+                    file, upright = io.BytesIO(), ImageOps.exif_transpose(picture)
+                    upright.convert("RGBA" if upright.has_transparency_data else "RGB").save(file, "PNG")
                     content = file.getvalue()
             return content, decode_upright(content)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):

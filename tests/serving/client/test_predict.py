@@ -1,5 +1,6 @@
 """`python -m serving predict`, as users run it."""
 
+import io
 import json
 import os
 import struct
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from pycocotools import mask as coco
 
+from lts_keras.data.input.geometry import decode_image
 from lts_keras.data.orientation import read_orientation, upright
 from serving.__main__ import main
 from serving.client.photos import decode_upright
@@ -174,6 +176,25 @@ def test_photos_are_turned_upright(kind, code):
     assert stored(scene, code).shape != scene.shape or code < 5
     pixels = np.asarray(decode_upright(turned_photo(scene, code, kind)))
     np.testing.assert_allclose(pixels.astype(int), scene.astype(int), atol=3)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "LA", "P", "RGBA", "I;16", "opaque", "half"])
+def test_pixels_are_those_that_the_model_sees(mode):
+    random = np.random.default_rng(0)
+    scene = Image.fromarray(random.integers(0, 256, (20, 30, 3), dtype=np.uint8))
+    if mode == "I;16":
+        scene = Image.fromarray(random.integers(0, 65536, (20, 30), dtype=np.uint16))
+    elif mode in ("RGBA", "LA"):
+        scene.putalpha(Image.fromarray(random.integers(0, 256, (20, 30), dtype=np.uint8)))
+        scene = scene.convert(mode)
+    elif mode in ("opaque", "half"):
+        scene.putalpha({"opaque": 255, "half": 127}[mode])
+    else:
+        scene = scene.convert(mode)
+    file = io.BytesIO()
+    scene.save(file, "PNG")
+    pixels = np.asarray(decode_upright(file.getvalue())).astype(int)
+    np.testing.assert_allclose(pixels, decode_image(file.getvalue()).numpy(), atol=1)
 
 
 @hypothesis.given(st.binary(max_size=40), st.integers(0, 60))

@@ -60,6 +60,18 @@ def test_jpeg_and_png_go_as_they_are_and_others_as_png(tmp_path):
         assert Image.open(io.BytesIO(content)).format == (kind if same else "PNG")
 
 
+def test_other_pictures_are_turned_and_keep_what_is_transparent(tmp_path):
+    photo = Image.new("RGBA", (8, 6), (255, 0, 0, 0))
+    photo.paste((255, 0, 0, 255), (0, 0, 4, 6))
+    turn = photo.getexif()
+    turn[0x0112] = 6
+    photo.save(tmp_path / "turned.webp", exif=turn, lossless=True)
+    content, picture = read_upload(tmp_path / "turned.webp")
+    sent = Image.open(io.BytesIO(content))
+    assert (sent.size, picture.size, sent.mode) == ((6, 8), (6, 8), "RGBA")
+    assert (picture.getpixel((3, 1)), picture.getpixel((3, 6))) == ((255, 0, 0), (128, 128, 128))
+
+
 def test_what_is_no_picture_is_told_in_words(tmp_path):
     (tmp_path / "no.jpg").write_bytes(b"\xff\xd8\xff no picture")
     with pytest.raises(UsageError, match="no picture"):
