@@ -141,13 +141,14 @@ def check_port(host, port):
     """Raises `StartError` if nobody could listen on this port now; 0 is always well."""
     if not 0 <= port <= 65535:
         raise StartError(f"a port must be in 0..65535. Received: {port}")
-    with socket.socket() as probe:
-        # As a server does: a port whose last connections are still fading out may be taken again.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise StartError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            # As a server does: a port whose last connections are still fading out may be taken again.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise StartError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
 
 
 def check_socket(path):
@@ -159,3 +160,6 @@ def check_socket(path):
         raise StartError(f"{path}: this is no socket, and is not replaced by one")
     if not path.absolute().parent.is_dir():
         raise StartError(f"{path}: no such folder for a socket")
+    with socket.socket(socket.AF_UNIX) as probe:
+        if probe.connect_ex(str(path)) == 0:  # gRPC would put its own in its place, and the other be deaf
+            raise StartError(f"{path}: another server listens on this socket")

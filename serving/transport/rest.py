@@ -19,6 +19,7 @@ __all__ = ["RestServer"]
 
 logger = logging.getLogger(__name__)
 
+_BACKLOG = 2048  # clients that have come and are not let in yet
 _KEEP_ALIVE_SECONDS = 75
 _QUIET_SECONDS = 0.3  # a connection that was silent for so long after the last answer may be closed
 _LAST_SECONDS = 1.0  # for what cannot be ended otherwise
@@ -52,6 +53,7 @@ class RestServer:
             lifespan="off",
             interface="asgi3",
             log_config=None,
+            backlog=_BACKLOG,
             access_log=False,
             proxy_headers=False,
             server_header=False,
@@ -66,7 +68,17 @@ class RestServer:
         self._thread = threading.Thread(target=self._run, name="rest", daemon=True)
 
     def start(self):
-        """Answers from now on."""
+        """Answers from now on.
+
+        Raises:
+            StartError: if another server that was started meanwhile listens on the port already: who only binds it
+                hinders nobody.
+        """
+        try:
+            self._socket.listen(_BACKLOG)
+        except OSError as error:
+            address = "{}:{}".format(*self._socket.getsockname())
+            raise StartError(f"cannot listen on {address}: {error.strerror or error}") from None
         self._thread.start()
         self._running.wait()
         while not self._server.started and self._thread.is_alive():

@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import dataclasses
+import http.client
 import shutil
 import socket
 import threading
@@ -18,7 +19,7 @@ from serving.client import Client
 from serving.config_files import read_models
 from serving.core.settings import ModelSettings
 from serving.errors import ServingError, StartError
-from serving.options import ServerOptions
+from serving.options import ServerOptions, check_port, check_socket
 from serving.server import Server
 from serving.wire.protos import PredictRequest, ReloadConfigRequest
 from serving.wire.tensors import from_array
@@ -171,16 +172,32 @@ def test_a_port_in_use_is_named_before_anything_is_loaded(base, which):
             Server({"m": base}, dataclasses.replace(OPTIONS, **{which: port}))
 
 
-def test_a_port_taken_while_models_are_loaded_is_named(base, half_plus_two):
+@pytest.mark.parametrize("which", ["port", "rest_port"])
+def test_a_port_taken_while_models_are_loaded_is_named(base, half_plus_two, which):
     publish(half_plus_two, base, 1)
     server = Server({"m": base}, OPTIONS)
+    port = getattr(server, which)
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        other.bind(("127.0.0.1", server.port))
+        other.bind(("127.0.0.1", port))
         other.listen()
-        with pytest.raises(StartError, match=f"cannot listen on 127.0.0.1:{server.port}"):
+        with pytest.raises(StartError, match=f"cannot listen on 127.0.0.1:{port}"):
             server.start()
     server.stop()
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="there is no IPv6 here")
+def test_an_address_of_ipv6(base, half_plus_two):
+    publish(half_plus_two, base, 1)
+    check_port("::1", 0)
+    with serving({"m": base}, host="::1") as (server, _):
+        assert ask(server, target=f"[::1]:{server.port}") == 3.0
+        with pytest.raises(StartError, match=f"cannot listen on ::1:{server.port}: Address already in use"):
+            check_port("::1", server.port)
+        connection = http.client.HTTPConnection("::1", server.rest_port, timeout=20)
+        with contextlib.closing(connection):
+            connection.request("GET", "/v1/models/m")
+            assert connection.getresponse().status == 200
 
 
 def test_a_missing_folder_is_named(base):
@@ -194,6 +211,9 @@ def test_a_unix_socket_answers_beside_the_port(base, half_plus_two, tmp_path):
     for _ in range(2):  # what an ended server left is no hindrance
         with serving({"m": base}, grpc_socket_path=str(path)) as (server, _):
             assert ask(server, target=f"unix:{path}") == ask(server) == 3.0
+            with pytest.raises(StartError, match="another server listens on this socket"):
+                check_socket(path)
+        check_socket(path)
 
 
 def config_text(tmp_path, *names, label=None):
