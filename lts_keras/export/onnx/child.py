@@ -1,4 +1,4 @@
-"""Starts a process of its own for what takes much memory, and says in one line how it failed."""
+"""A process of its own for what takes much memory, from both sides; how it failed is said in one line."""
 
 import os
 import signal
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lts_keras.export import ExportError
 
-__all__ = ["run_child"]
+__all__ = ["run_child", "run_task"]
 
 _ROOT = Path(__file__).resolve().parents[3]
 
@@ -17,7 +17,7 @@ def run_child(module, folder, what):
     """Runs `python -m module folder` and waits for it.
 
     Args:
-        module: str, whose `main` prints an error as the last line of the error stream.
+        module: str, one that ends in `run_task`.
         folder: path of the folder with the task.
         what: str for messages, what is being done.
 
@@ -40,3 +40,15 @@ def run_child(module, folder, what):
         raise ExportError(f"{what}: the process was ended by {name}; the memory may not have sufficed")
     lines = [line for line in done.stderr.splitlines() if line.strip()] or ["without a word"]
     raise ExportError(f"{what}: {lines[-1].strip()[:500]}")
+
+
+def run_task(function):
+    """What such a module does when it is run: calls `function(folder)` and ends the process.
+
+    An error is the last line on the error stream, with the exit code 1.
+    """
+    (folder,) = sys.argv[1:]
+    try:
+        function(folder)
+    except Exception as error:
+        sys.exit(f"{type(error).__name__}: {' '.join(str(error).split())}")

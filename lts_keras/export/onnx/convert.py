@@ -3,12 +3,13 @@
 import json
 import logging
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
 
-__all__ = ["convert", "main"]
+from lts_keras.export.onnx.child import run_task
+
+__all__ = ["convert"]
 
 OPSET = 18
 
@@ -55,16 +56,5 @@ def convert(folder):
         Path(part["file"]).write_bytes(model.SerializeToString(deterministic=True))
 
 
-def main(arguments=None):
-    """Runs a task; an error is one line on the error stream."""
-    (folder,) = sys.argv[1:] if arguments is None else arguments
-    try:
-        convert(folder)
-    except Exception as error:
-        print(f"{type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    run_task(convert)

@@ -2,14 +2,14 @@
 
 import json
 import logging
-import sys
 from pathlib import Path
 
 import numpy as np
 
+from lts_keras.export.onnx.child import run_task
 from lts_keras.prediction.settings import ONNX_KEY
 
-__all__ = ["main", "quantize"]
+__all__ = ["quantize"]
 
 
 def quantize(folder):
@@ -66,16 +66,5 @@ class _Questions:
         return {name: np.load(self._folder / f"{name}_{number}.npy") for name in self._inputs}
 
 
-def main(arguments=None):
-    """Runs a task; an error is one line on the error stream."""
-    (folder,) = sys.argv[1:] if arguments is None else arguments
-    try:
-        quantize(folder)
-    except Exception as error:
-        print(f"{type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    run_task(quantize)
