@@ -16,6 +16,7 @@ from serving.core.polling import Polling
 from serving.core.snapshot import Snapshot
 from serving.core.states import AVAILABLE, END, LOADING, UNLOADING, States, VersionState
 from serving.core.tries import NEVER, Tries
+from serving.core.versions import companions_of
 from serving.core.workers import Workers
 from serving.errors import RequestError
 
@@ -207,7 +208,7 @@ class Manager:
             if self._tries.forget(name, version):  # what had been put in its place is gone again
                 self._states.set(name, version, VersionState(AVAILABLE))
             return
-        attempt = self._tries.begin(name, version, identity)
+        attempt = self._tries.begin(name, version, identity, companions_of(folder))
         if attempt is not None:
             if held is None:
                 self._states.set(name, version, VersionState(LOADING))

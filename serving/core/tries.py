@@ -17,6 +17,7 @@ class Try:
 
     Attributes:
         identity: of the folder.
+        companions: what lay beside its graph.
         failures: int, loads that failed.
         due: float, when it may be tried again, on the clock of `time.monotonic`; `NEVER` once it is given up.
         loading: bool, whether a load runs or waits for its thread.
@@ -25,6 +26,7 @@ class Try:
     """
 
     identity: tuple
+    companions: tuple = ()
     failures: int = 0
     due: float = 0.0
     loading: bool = False
@@ -44,14 +46,14 @@ class Tries:
         self._retries, self._pause = retries, max(0.0, pause)
         self._tries = {}  # name -> {version: Try}
 
-    def begin(self, name, version, identity):
+    def begin(self, name, version, identity, companions=()):
         """Returns the `Try` of a load that should run now, marked as loading; `None` if none should."""
         tries = self._tries.setdefault(name, {})
         attempt = tries.get(version)
         if attempt is not None and attempt.loading:
             return None
-        if attempt is None or attempt.identity != identity:
-            attempt = tries[version] = Try(identity)
+        if attempt is None or (attempt.identity, attempt.companions) != (identity, companions):
+            attempt = tries[version] = Try(identity, companions)
         elif time.monotonic() < attempt.due:
             return None
         attempt.loading = True

@@ -3,9 +3,10 @@
 import contextlib
 import dataclasses
 import os
+import stat
 from pathlib import Path
 
-__all__ = ["GRAPH_FILES", "Listing", "identity_of", "list_versions", "look", "version_of"]
+__all__ = ["GRAPH_FILES", "Listing", "companions_of", "identity_of", "list_versions", "look", "version_of"]
 
 GRAPH_FILES = ("saved_model.pb", "saved_model.pbtxt")
 """A SavedModel's graph; the second is its form as text."""
@@ -54,7 +55,7 @@ def look(base_path):
         `Listing`.
 
     Raises:
-        OSError: if the folder or one of its entries cannot be read: then nothing is known about its versions.
+        OSError: if the folder cannot be read: then nothing is known about its versions.
     """
     base_path = Path(base_path)
     versions, passed_over = {}, []
@@ -69,7 +70,7 @@ def look(base_path):
             reason = _why_no_version(entry, base_path)
             if reason:
                 passed_over.append((entry.path, reason))
-        elif entry.is_file():
+        elif _is_file(entry):
             passed_over.append((entry.path, "it is a file; a version is a folder"))
         else:
             if version in versions:
@@ -104,6 +105,35 @@ def identity_of(folder):
             status = path.stat()
             found.append((str(path.relative_to(folder)), status.st_ino, status.st_size, status.st_mtime_ns))
     return tuple(found)
+
+
+def companions_of(folder):
+    """What changes when what lies beside a version's graph is mended: warm-up requests, parameters of batching.
+
+    A version that is loaded stays when they change; one that did not load may have failed by them.
+
+    Args:
+        folder: path of a SavedModel.
+
+    Returns:
+        A tuple: name, inode, size and time of each file.
+    """
+    found = []
+    for part in (Path(folder), Path(folder) / "assets.extra"):
+        with contextlib.suppress(OSError):  # whether they can be read is found out by loading
+            for path in sorted(part.iterdir()):
+                status = path.stat()
+                if stat.S_ISREG(status.st_mode):
+                    found.append((path.name, status.st_ino, status.st_size, status.st_mtime_ns))
+    return tuple(found)
+
+
+def _is_file(entry):
+    """Whether an entry is known to be a file: of one that cannot be looked at, the load says what is wrong with it."""
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
 
 
 def _why_no_version(entry, base_path):

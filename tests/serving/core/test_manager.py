@@ -12,7 +12,9 @@ from serving.core.events import FolderPassedOver, LookFailed, VersionChanged
 from serving.core.loading import load_servable
 from serving.core.manager import AVAILABLE, END, LOADING, UNLOADING
 from serving.core.settings import ModelSettings
+from serving.core.warm_up import WARM_UP_FILE
 from serving.errors import RequestError
+from serving.wire import protos
 from tests.serving.core.model_folders import OPTIONS, Watched, ask, break_version, publish, spec, wait_for
 
 
@@ -75,6 +77,42 @@ def test_without_retries_a_version_is_tried_again_only_when_its_files_change(bas
         assert len([event for event in watched.of(VersionChanged) if event.version == 2]) == 2  # LOADING, END
         shutil.rmtree(folder)
         publish(half_plus_three, base, 2)
+        watched.manager.refresh()
+        assert watched.ask(4.0) == (2, 5.0)
+
+
+@pytest.mark.parametrize("file", [WARM_UP_FILE, "batching_params.pbtxt"])
+def test_what_fails_by_a_file_beside_the_graph_is_tried_again_when_that_is_mended(base, half_plus_two, file):
+    folder = publish(half_plus_two, base, 1)
+    options = dataclasses.replace(
+        OPTIONS, max_num_load_retries=0, batching=protos.BatchingParameters(), per_model_batching=True
+    )
+    (folder / file).parent.mkdir(exist_ok=True)
+    (folder / file).write_text("neither records nor parameters")
+    with Watched(base, options) as watched:
+        watched.manager.refresh()
+        assert watched.state(1) == END
+        (folder / file).write_text("")
+        watched.manager.refresh()
+        assert watched.state(1) == AVAILABLE
+        (folder / file).write_text("once more")  # what is loaded stays
+        watched.events.clear()
+        watched.manager.refresh()
+        assert watched.events == [] and watched.served() == 1
+
+
+def test_a_newest_version_that_cannot_be_looked_at_hides_no_other(base, half_plus_two, half_plus_three):
+    publish(half_plus_two, base, 1)
+    (base / "2").symlink_to(base / "2")
+    with Watched(base, dataclasses.replace(OPTIONS, max_num_load_retries=0)) as watched:
+        watched.manager.refresh()
+        assert watched.ask(4.0) == (1, 4.0) and watched.state(2) == END
+        (base / "2").unlink()
+        folder = publish(half_plus_three, base, 2)
+        watched.manager.refresh()
+        assert watched.ask(4.0) == (2, 5.0)
+        shutil.move(folder, base / "aside")
+        folder.symlink_to(folder)
         watched.manager.refresh()
         assert watched.ask(4.0) == (2, 5.0)
 

@@ -36,11 +36,13 @@ def test_versions_are_found_by_their_names_whatever_is_in_them(base):
     (base / "5").write_text("a file")
     (base / "6").symlink_to(base / "7")
     (base / "8").symlink_to(base / "nowhere")  # a file system that is away for the moment: loading it will say so
+    (base / "9").symlink_to(base / "9")  # one that cannot even be looked at
     assert list_versions(base) == {
         1: base / "1",
         6: base / "6",
         7: base / "7",
         8: base / "8",
+        9: base / "9",
         123: base / "00000123",
         LARGEST: base / str(LARGEST),
     }
