@@ -6,7 +6,7 @@ import time
 
 import grpc
 
-from serving.client.requests import SEGMENT_SIGNATURES, Asking, available_version
+from serving.client.requests import SEGMENT_SIGNATURES, Asking
 from serving.client.retries import NO_RETRIES
 from serving.errors import ServingError
 from serving.wire.protos import ClassificationRequest, RegressionRequest
@@ -84,14 +84,14 @@ class AsyncClient(Asking):
         return self._read_status(await self._call(self._models.GetModelStatus, self._status_request(), timeout))
 
     async def wait_until_ready(self, timeout=60.0, version=None):
-        """Waits until the server is reachable and the model (or this version of it) answers: the version."""
+        """Waits until the server is reachable and the model answers, as `Client` does: the version."""
         until = time.monotonic() + timeout
         while True:
             try:
-                patience = min(self.timeout, max(0.1, until - time.monotonic()))
+                patience = self._patience(until)
                 call = self._call(self._models.GetModelStatus, self._status_request(), patience, NO_RETRIES)
                 states = self._read_status(await call)
-                ready = available_version(states, version)
+                ready = self._ready(states, version)
                 if ready is not None:
                     return ready
                 reason = self._why_not_ready(states)

@@ -6,7 +6,7 @@ import time
 
 import grpc
 
-from serving.client.requests import SEGMENT_SIGNATURES, Asking, available_version
+from serving.client.requests import SEGMENT_SIGNATURES, Asking
 from serving.client.retries import NO_RETRIES
 from serving.errors import ServingError
 from serving.wire.protos import ClassificationRequest, RegressionRequest
@@ -21,7 +21,8 @@ class Client(Asking):
         target: str, `host:port`, or `unix:/path` for a socket of this machine. Loopback addresses and sockets are never
             asked through a proxy, whatever `http_proxy` says.
         model_name: str.
-        timeout: float, seconds that a request may take, with all its attempts; each call may say another.
+        timeout: float, seconds that a request may take, with all its attempts; each call may say another; `None` for
+            no limit.
         version: int, version to ask for; the newest if `None`.
         credentials: `grpc.ChannelCredentials` for TLS, see `read_credentials`; plain text if `None`.
         version_label: str, label of the version to ask for, instead of `version`.
@@ -129,10 +130,10 @@ class Client(Asking):
         return self._read_status(self._call(self._models.GetModelStatus, self._status_request(), timeout))
 
     def wait_until_ready(self, timeout=60.0, version=None):
-        """Waits until the server is reachable and the model (or this version of it) answers.
+        """Waits until the server is reachable and the model answers: this version of it, or the client's own.
 
         Returns:
-            int, the newest version that answers, or `version`.
+            int, the newest version that answers, or the one that was asked for.
 
         Raises:
             ServingError: if it does not within `timeout` seconds, with the last reason.
@@ -140,11 +141,10 @@ class Client(Asking):
         until = time.monotonic() + timeout
         while True:
             try:
-                patience = min(self.timeout, max(0.1, until - time.monotonic()))
-                states = self._read_status(
-                    self._call(self._models.GetModelStatus, self._status_request(), patience, NO_RETRIES)
-                )
-                ready = available_version(states, version)
+                patience = self._patience(until)
+                call = self._call(self._models.GetModelStatus, self._status_request(), patience, NO_RETRIES)
+                states = self._read_status(call)
+                ready = self._ready(states, version)
                 if ready is not None:
                     return ready
                 reason = self._why_not_ready(states)

@@ -1,5 +1,6 @@
 """Requests that a client sends and the answers that it reads; the sync and the async client send the same."""
 
+import time
 import types
 
 import grpc
@@ -12,7 +13,7 @@ from serving.errors import RequestError, ServingError
 from serving.wire import protos
 from serving.wire.tensors import from_array, to_array
 
-__all__ = ["SEGMENT_SIGNATURES", "Asking", "available_version", "make_stub"]
+__all__ = ["SEGMENT_SIGNATURES", "Asking", "make_stub"]
 
 SEGMENT_SIGNATURES = {False: "segment_expressions", True: "locate_and_segment"}
 """Signatures of one photo and its sentences, by whether the position prior is wanted."""
@@ -43,35 +44,10 @@ def make_stub(channel, service):
     )
 
 
-def available_version(states, version):
-    """The version that answers: `version`, or the newest if that is `None`.
-
-    Args:
-        states: dict from version to `ModelVersionStatus`.
-        version: int or `None`.
-
-    Returns:
-        int; `None` if it does not answer.
-    """
-    ready = [number for number, entry in states.items() if entry.state == _STATES.Value("AVAILABLE")]
-    if version is None:
-        return max(ready, default=None)
-    return version if version in ready else None
-
-
 class Asking:
     """What both clients know: whom to ask, for how long, and how requests and answers are written.
 
-    Args:
-        target: str, `host:port`, or `unix:/path` for a socket of this machine. Loopback addresses and sockets are never
-            asked through a proxy, whatever `http_proxy` says.
-        model_name: str.
-        timeout: float, seconds that a request may take, with all its attempts; each call may say another.
-        version: int, version to ask for; the newest if `None`.
-        credentials: `grpc.ChannelCredentials` for TLS, see `serving.client.read_credentials`; plain text if `None`.
-        version_label: str, label of the version to ask for, instead of `version`.
-        retries: `Retries`.
-        server_name: str, the name in the server's certificate where `target` has another.
+    Takes the arguments of `Client`, which says what they are.
     """
 
     _grpc = grpc
@@ -107,6 +83,11 @@ class Asking:
 
     def _begin(self, timeout, retries):
         return (retries or self.retries).begin(self.timeout if timeout is None else timeout)
+
+    def _patience(self, until):
+        """Seconds that one look may take whose answer is wanted at `until`."""
+        left = max(0.1, until - time.monotonic())
+        return left if self.timeout is None else min(self.timeout, left)
 
     def _fill(self, spec, signature_name=""):
         spec.name, spec.signature_name = self.model_name, signature_name
@@ -176,6 +157,14 @@ class Asking:
 
     def _read_status(self, response):
         return {entry.version: entry for entry in response.model_version_status}
+
+    def _ready(self, states, version):
+        """The version that answers: `version`, or the client's own, or the newest; `None` if it does not."""
+        ready = [number for number, entry in states.items() if entry.state == _STATES.Value("AVAILABLE")]
+        wanted = self.version if version is None else version
+        if wanted is None:
+            return max(ready, default=None)
+        return wanted if wanted in ready else None
 
     def _why_not_ready(self, states):
         told = "; ".join(entry.status.error_message for entry in states.values() if entry.status.error_message)

@@ -30,12 +30,12 @@ class Both:
 
     def __call__(self, method, *arguments, client=None, **named):
         if self.kind == "sync":
-            with Client(self.target, timeout=30, **(client or {})) as asking:
+            with Client(self.target, **{"timeout": 30, **(client or {})}) as asking:
                 found = getattr(asking, method)(*arguments, **named)
                 return list(found) if method == "segment_many" else found
 
         async def run():
-            async with AsyncClient(self.target, timeout=30, **(client or {})) as asking:
+            async with AsyncClient(self.target, **{"timeout": 30, **(client or {})}) as asking:
                 found = getattr(asking, method)(*arguments, **named)
                 return [one async for one in found] if method == "segment_many" else await found
 
@@ -116,6 +116,9 @@ def test_status_metadata_and_readiness(ask):
     with pytest.raises(ServingError, match=r"not ready after 0.3 s: versions \[7\] are not available") as error:
         ask("wait_until_ready", 0.3, version=8)
     assert error.value.code == grpc.StatusCode.UNAVAILABLE
+    with pytest.raises(ServingError, match="not ready"):
+        ask("wait_until_ready", 0.3, client={"version": 8})
+    assert ask("wait_until_ready", 10, client={"version": 7, "timeout": None}) == 7
 
 
 @pytest.mark.parametrize(
