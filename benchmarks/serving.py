@@ -6,7 +6,7 @@ An LTS of the paper's size with random weights is exported into the work directo
 server on it in a process of its own and asks from this one:
 
 - one request over gRPC, against the same signature of the SavedModel called in this process;
-- 8 clients with a photo each, against 8 photos in one call;
+- 8 clients, each with three photos one after the other, against three calls of 8 photos;
 - 8 sentences on one photo, and a second sentence on a photo just seen, against one sentence on a new photo;
 - the first request after a start with warm-up, against the median of later ones.
 

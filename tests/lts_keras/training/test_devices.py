@@ -53,6 +53,7 @@ from lts_keras.losses import lts_losses
 from lts_keras.training.devices import make_strategy
 from tests.lts_keras.models.test_lts import small
 
+tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})  # takes longer than the one step
 strategy, results = make_strategy(int(sys.argv[1])), []
 
 def scenes(folder, photos):
@@ -97,7 +98,7 @@ print(json.dumps(results))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("devices", "seed"), [(2, 1), (3, 0), (4, 2)])
+@pytest.mark.parametrize(("devices", "seed"), [(2, 1), (3, 0)])
 def test_the_last_step_of_an_epoch_on_many_devices_is_that_of_one(devices, seed):
     """Whatever the batch, samples, sentences a photo and locator, drawn at random: batch norm trained, odd sizes."""
     done = run_python("-c", STEP, devices, seed, timeout=600)
@@ -124,7 +125,7 @@ def test_a_step_that_xla_compiled_is_the_same_step():
 
 WITH_IDS = """
 import os, sys, tempfile
-import keras
+import keras, tensorflow as tf
 from lts_keras.config.read import parse_config
 from lts_keras.data.input.training_dataset import training_dataset
 from lts_keras.data.prepare.prepare import prepare
@@ -133,6 +134,7 @@ from lts_keras.models.lts import LTS
 from lts_keras.training.devices import make_strategy
 from tests.lts_keras.models.test_lts import small
 
+tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 strategy = make_strategy(2)
 with tempfile.TemporaryDirectory() as folder:
     source = {"kind": "scenes", "num_photos": {"train": 3}, "photo_size": [40, 60]}

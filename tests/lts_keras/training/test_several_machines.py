@@ -26,6 +26,7 @@ from lts_keras.training.worker_loop import fit
 from lts_keras.training.workers import multi_worker_strategy
 from tests.lts_keras.models.test_lts import small
 
+tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})  # takes longer than these few steps
 data, results, index = sys.argv[1:]
 several = "TF_CONFIG" in os.environ
 if several:
@@ -56,7 +57,7 @@ class OwnStep(keras.Model):
         return {**logs, "twice": 2 * logs["loss"]}
 
 def lts(sampling):
-    model = small(vocabulary=words, trainable_backbone="all", image_size=32)
+    model = small(vocabulary=words, trainable_backbone="all", image_size=32, locator=None, segmentation=False)
     model.compile(ScaledAdam(1e-3, global_clipnorm=0.5), weighted_metrics=lts_metrics(0.25), **lts_losses())
     arguments = {"image_size": 32, "batch_size": 4, "sampling": sampling, "expressions_per_image": 2,
                  "drop_remainder": True}
@@ -143,9 +144,9 @@ def test_two_processes_are_one_process_with_two_devices(scenes, tmp_path):
 CONFIG = """name: several
 data: {sources: [{kind: scenes, num_photos: {train: 8}, photo_size: [40, 60]}]}
 model: {image_size: 32, backbone: darknet_tiny, trainable_backbone: all, embedding_dim: 8, gru_units: 8, joint_dim: 16,
-  fusion_dim: 8, aspp_dim: 8}
+  fusion_dim: 8, locator: null, segmentation: false}
 weights: {backbone: random}
-train: {epochs: 3, batch_size: 4, sampling: per_image, expressions_per_image: 2, validation_split: null}
+train: {epochs: 2, batch_size: 4, sampling: per_image, expressions_per_image: 2, validation_split: null}
 """
 
 
@@ -174,7 +175,7 @@ def test_a_killed_worker_ends_the_run_in_a_line_and_the_run_goes_on(tmp_path):
     for index in range(2):
         assert "going on behind epoch" in (tmp_path / "second" / f"{index}.out").read_text()
     history = json.loads((workdir / "train" / "history.json").read_text())
-    assert history["epoch"] == [0, 1, 2] and None not in history["loss"]
+    assert history["epoch"] == [0, 1] and None not in history["loss"]
     assert (workdir / "train" / "preset" / "model.weights.h5").is_file()
 
 

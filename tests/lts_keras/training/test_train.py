@@ -323,7 +323,7 @@ KILLS = (
 
 @pytest.mark.slow
 def test_killed_at_every_kind_of_moment_a_training_ends_with_the_same_weights(tiny_config, new_workdir):
-    overrides = ("model.locator=transformer", "model.num_heads=2", "train.epochs=2")
+    overrides = ("model.locator=transformer", "model.num_heads=2", "model.segmentation=false", "train.epochs=2")
     once, killed = new_workdir("once"), new_workdir("killed")
     assert subprocess.run(train_command(tiny_config, once, *overrides), stdout=subprocess.DEVNULL).returncode == 0
     folder = killed / "train"
