@@ -165,12 +165,12 @@ _STOCK = (
         "Graphs that ask for XLA get it, as everywhere in TensorFlow's Python wheel.",
     ),
     _accepted("xla_gpu_compilation_enabled", bool, False, "lets graphs ask for XLA on GPUs", "As for CPUs."),
-    _accepted(
+    Flag(
         "enable_profiler",
         bool,
         True,
         "TensorFlow's profiler service on the gRPC port",
-        "There is none; requests are measured on the Prometheus page.",
+        note="It answers clients on the same machine alone, since it writes where they say.",
     ),
     _refused(
         "thread_pool_factory_config_file",

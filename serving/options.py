@@ -43,6 +43,7 @@ class ServerOptions:
         grpc_max_threads: threads that answer gRPC; `None` for a few more than `max_predictions`.
         ssl: `SSLConfig` message for gRPC; `None` for plain text.
         health_service: whether gRPC's health service is there.
+        profiler: whether TensorFlow's profiler service is there.
         rest_threads: HTTP requests answered at a time; `None` for 4 a processor.
         rest_timeout_seconds: how long an HTTP request may take.
         rest_cors: whether answers carry CORS headers.
@@ -79,6 +80,7 @@ class ServerOptions:
     grpc_max_threads: int | None = None
     ssl: object = None
     health_service: bool = True
+    profiler: bool = True
     rest_threads: int | None = None
     rest_timeout_seconds: float = 30.0
     rest_cors: bool = False

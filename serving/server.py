@@ -17,6 +17,8 @@ from serving.transport.grpc import SERVICES, GrpcServer
 from serving.transport.health import Health
 from serving.transport.metrics import Metrics
 from serving.transport.ports import HeldPort, address_of
+from serving.transport.profiler import SERVICE as PROFILER
+from serving.transport.profiler import Profiler
 from serving.transport.reflection import add_reflection
 from serving.transport.request_log import RequestLog
 from serving.transport.rest import RestServer
@@ -27,6 +29,7 @@ __all__ = ["Server"]
 logger = logging.getLogger(__name__)
 
 _SECONDS_TO_END_REST = 1.0  # that its server takes beyond its grace, for connections that do not end
+_SHARE_TO_END = 0.1  # of the grace, for what comes after gRPC: the request log is completed, models are closed
 _HEALTH = "grpc.health.v1.Health"
 
 
@@ -125,7 +128,8 @@ class Server:
             if self._rest:
                 self._rest.drain()
             time.sleep(min(lame_duck, self.options.grace_seconds))
-            stopping = threading.Thread(target=self._grpc.stop, args=(until,), name="stop-grpc")
+            to_end = min(_SECONDS_TO_END_REST, _SHARE_TO_END * self.options.grace_seconds)
+            stopping = threading.Thread(target=self._grpc.stop, args=(until - to_end,), name="stop-grpc")
             stopping.start()
             if self._rest:
                 self._rest.stop(max(0.0, until - time.monotonic() - _SECONDS_TO_END_REST))
@@ -155,6 +159,9 @@ class Server:
         if options.health_service:
             self.health.add_to(server)
             services.append(_HEALTH)
+        if options.profiler:
+            Profiler().add_to(server)
+            services.append(PROFILER)
         add_reflection(server, services)
         address = address_of(options.host, self.port)
         credentials = server_credentials(options.ssl)

@@ -112,6 +112,7 @@ def _listening(values):
         "grpc_channel_arguments": config_files.read_channel_arguments(values["grpc_channel_arguments"]),
         "grpc_max_threads": values["grpc_max_threads"] or None,
         "health_service": values["enable_grpc_healthcheck_service"],
+        "profiler": values["enable_profiler"],
         "rest_port": values["rest_api_port"] or None,
         "rest_threads": values["rest_api_num_threads"] or None,
         "rest_timeout_seconds": values["rest_api_timeout_in_ms"] / 1000,

@@ -2,7 +2,7 @@
 
 The default pool would refuse a second `tensorflow.TensorProto` beside TensorFlow's in one process. On the wire both are
 the same. After a change of a `.proto` file: `python -m grpc_tools.protoc -I serving/wire/proto --include_imports
---descriptor_set_out=serving/wire/proto/tensorflow_serving.binpb tensorflow_serving.proto`.
+--descriptor_set_out=serving/wire/proto/tensorflow_serving.binpb tensorflow_serving.proto tensorflow_profiler.proto`.
 """
 
 from pathlib import Path

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool
+from tensorflow.tsl.profiler.protobuf import profiler_options_pb2, xplane_pb2
 from tensorflow_serving.apis import (
     get_model_status_pb2,
     model_service_pb2,
@@ -14,17 +15,54 @@ from tensorflow_serving.apis import (
 
 from serving.wire.protos import POOL, PROTO_SET, message, method_types
 
-WHEELS = (get_model_status_pb2, model_service_pb2, prediction_log_pb2, prediction_service_pb2)
+WHEELS = (
+    get_model_status_pb2,
+    model_service_pb2,
+    prediction_log_pb2,
+    prediction_service_pb2,
+    profiler_options_pb2,
+    xplane_pb2,
+)
+SOURCES = ("tensorflow_serving.proto", "tensorflow_profiler.proto")
 THEIRS = descriptor_pool.Default()  # the imports above fill it
 
 # Fields of TensorFlow that no request or answer here needs: they are unknown fields, kept on the wire and passed over.
 LEFT_OUT = {
+    "tensorflow.ProfileOptions": {
+        "advanced_configuration",
+        "device_tracer_level",
+        "device_type",
+        "enable_hlo_proto",
+        "host_tracer_level",
+        "include_dataset_ops",
+        "python_tracer_level",
+        "raise_error_on_start_failure",
+        "repository_path",
+        "session_id",
+        "start_timestamp_ns",
+        "trace_options",
+        "version",
+    },
+    "tensorflow.profiler.XSpace": {"errors", "hostnames", "warnings"},
+    "tensorflow.profiler.XPlane": {"event_metadata", "id", "name", "stat_metadata", "stats"},
+    "tensorflow.profiler.XLine": {"display_id", "display_name", "duration_ps", "id", "name", "timestamp_ns"},
+    "tensorflow.profiler.XEvent": {"duration_ps", "metadata_id", "num_occurrences", "offset_ps", "stats"},
     "tensorflow.TensorInfo.CompositeTensor": {"type_spec"},
     "tensorflow.serving.PredictRequest": {"client_id", "predict_streamed_options", "request_options"},
     "tensorflow.serving.PredictionLog": {"predict_streamed_log", "session_run_log"},
 }
-# Messages that the wheel lacks: numbers as in TensorFlow Serving's own source.
+# Messages that the wheels lack: numbers as in TensorFlow Serving's own source and TensorFlow's library.
 NOT_IN_THE_WHEEL = {
+    "tensorflow.ProfileRequest": {
+        "opts": 4,
+        "repository_root": 5,
+        "session_id": 6,
+        "host_name": 7,
+        "emit_xspace": 9,
+    },
+    "tensorflow.ProfileResponse": {"empty_trace": 7, "xspace": 8},
+    "tensorflow.TerminateRequest": {"session_id": 1},
+    "tensorflow.TerminateResponse": {},
     "tensorflow.serving.BatchingParameters": {
         "max_batch_size": 1,
         "batch_timeout_micros": 2,
@@ -119,7 +157,7 @@ def test_the_compiled_messages_are_those_of_the_files(tmp_path):
     made = tmp_path / "made.binpb"
     # In a process of its own: the compiler and TensorFlow do not live together.
     command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{PROTO_SET.parent}", "--include_imports"]
-    subprocess.run([*command, f"--descriptor_set_out={made}", "tensorflow_serving.proto"], check=True)
+    subprocess.run([*command, f"--descriptor_set_out={made}", *SOURCES], check=True)
     made, kept = (descriptor_pb2.FileDescriptorSet.FromString(path.read_bytes()) for path in (made, PROTO_SET))
     assert [file.name for file in made.file] == [file.name for file in kept.file]
     for new, old in zip(made.file, kept.file, strict=True):
