@@ -79,7 +79,7 @@ class RestApp:
         threads = options.rest_threads or _THREADS_PER_PROCESSOR * (os.cpu_count() or 1)
         self._pool = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="rest")
         self._quick = concurrent.futures.ThreadPoolExecutor(_QUICK_THREADS, thread_name_prefix="rest-quick")
-        self._calls = set()
+        self._calls, self._bodies = set(), set()
 
     async def __call__(self, scope, receive, send):
         """ASGI's interface."""
@@ -98,6 +98,8 @@ class RestApp:
         """Answers what still runs with `UNAVAILABLE`, now; on the loop's own thread."""
         for stop in list(self._calls):
             stop.set()
+        for body in list(self._bodies):
+            body.abandon()
 
     def close(self):
         """Ends the threads; one that is deep in a model is not waited for."""
@@ -109,6 +111,7 @@ class RestApp:
         path = scope["raw_path"].decode("latin-1")
         whole = path + ("?" + scope["query_string"].decode("latin-1") if scope["query_string"] else "")
         body = Body(receive, headers, self._context.admission)
+        self._bodies.add(body)
         try:
             return await self._answer(scope["method"], path, whole, headers, body)
         except ClientGone:
@@ -119,6 +122,8 @@ class RestApp:
                 logger.error("%s %s: %s", scope["method"], whole[:200], message)
             await body.discard()
             return self._make_response(error_text(message), HTTP_CODES.get(code, 500))
+        finally:
+            self._bodies.discard(body)
 
     async def _answer(self, method, path, whole, headers, body):
         if self._page is not None and path == self._page_path:

@@ -49,7 +49,8 @@ class Body:
         self._waits = headers.get("expect", "").lower() == "100-continue"  # and sends nothing before it is asked to
         self._received = self._room = 0
         self._next_check = _FIRST_CHECK_BYTES
-        self._complete = self._silent = False
+        self._complete = self._silent = self._abandoned = False
+        self._patience = None  # `asyncio.timeout` of the part that is waited for
 
     async def read(self, check):
         """Reads it all into `content`.
@@ -95,6 +96,13 @@ class Body:
         except (RequestError, TimeoutError):  # it has waited long enough, and is answered now
             pass
 
+    def abandon(self):
+        """The server ends: what has not arrived yet is waited for no longer."""
+        self._abandoned = True
+        if self._patience is not None:
+            with contextlib.suppress(RuntimeError):  # it has just run out by itself
+                self._patience.reschedule(asyncio.get_running_loop().time())
+
     async def wait_until_gone(self):
         """Returns when the client has closed the connection."""
         while (await self._receive())["type"] != "http.disconnect":
@@ -103,12 +111,16 @@ class Body:
     async def _next(self):
         self._waits = False
         try:
-            async with asyncio.timeout(_SECONDS_TO_SEND):
+            async with asyncio.timeout(0 if self._abandoned else _SECONDS_TO_SEND) as self._patience:
                 message = await self._receive()
         except TimeoutError:
             self._silent = True
+            if self._abandoned:
+                raise RequestError(grpc.StatusCode.UNAVAILABLE, "the server ends") from None
             words = "the body did not arrive in time"
             raise RequestError(grpc.StatusCode.DEADLINE_EXCEEDED, words) from None
+        finally:
+            self._patience = None
         if message["type"] == "http.disconnect":
             raise ClientGone
         self._complete = not message.get("more_body", False)

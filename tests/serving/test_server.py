@@ -164,6 +164,19 @@ def test_what_does_not_end_is_broken_off_when_the_grace_is_over(base):
         assert codes[0] in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 
 
+def test_some_of_the_grace_is_left_for_what_comes_after_the_answers(base, monkeypatch):
+    with serving({"m": base}, grace_seconds=5.0) as (server, _):
+        left, stop = [], server._grpc.stop
+
+        def record(until):
+            left.append(until - time.monotonic())
+            stop(until)
+
+        monkeypatch.setattr(server._grpc, "stop", record)
+        server.stop()
+        assert left[0] <= 4.5
+
+
 @pytest.mark.parametrize("which", ["port", "rest_port"])
 def test_a_port_in_use_is_named_before_anything_is_loaded(base, which):
     with socket.create_server(("127.0.0.1", 0)) as taken:

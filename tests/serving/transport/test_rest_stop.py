@@ -10,6 +10,7 @@ import pytest
 
 from serving.errors import StartError
 from serving.options import ServerOptions
+from serving.transport import rest
 from serving.transport.rest import RestServer
 from tests.serving.transport.rest_house import ANSWER, GOOD, URL, Gate, Wire, open_rest_house, request_bytes, until
 
@@ -115,11 +116,24 @@ def test_what_hangs_is_answered_when_the_grace_is_over(half_folder):
         gate.opened.set()
 
 
+@pytest.mark.parametrize("path", [URL, "/v1/nothing"])
+def test_who_has_not_sent_all_is_answered_when_the_grace_is_over(half_folder, path, monkeypatch):
+    monkeypatch.setattr(rest, "_LAST_SECONDS", 20)  # which nobody has to wait for
+    with open_rest_house({"half": half_folder}) as opened:
+        with Wire(opened.port) as wire:
+            wire.send(request_bytes(path, GOOD)[:-5])
+            until(lambda: opened.rest._app.active == 1)
+            started = time.monotonic()
+            opened.rest.stop(0.2)
+            assert time.monotonic() - started < 15
+            assert wire.answer().code == (503 if path == URL else 400)
+
+
 def test_nobody_is_let_in_before_the_start():
-    rest = RestServer(None, ServerOptions(host="127.0.0.1", rest_port=0))
-    assert rest.port and not accepts(rest.port)
-    rest.stop()
-    rest.stop()
+    server = RestServer(None, ServerOptions(host="127.0.0.1", rest_port=0))
+    assert server.port and not accepts(server.port)
+    server.stop()
+    server.stop()
 
 
 def test_a_port_in_use_is_said():
