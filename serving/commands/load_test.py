@@ -38,6 +38,11 @@ def add_arguments(parser):
     parser.add_argument(
         "--image", type=Path, action="append", metavar="FILE", help="photo; may be given again (default: eight drawn)"
     )
+    parser.add_argument(
+        "--same_photos",
+        action="store_true",
+        help="send the same bytes again, which the server may have encoded already; else each photo is new to it",
+    )
     parser.add_argument("--expression", action="append", metavar="TEXT", help="sentence; may be given again")
     parser.add_argument("--expressions_per_photo", type=int, default=1, help="sentences in a request (default: 1)")
     parser.add_argument("--seed", type=int, default=0, help="of the random moments (default: 0)")
@@ -102,7 +107,7 @@ def _make_asker(options):
         raise UsageError(f"--expressions_per_photo must be in 1..1024. Received: {options.expressions_per_photo}")
     photos = [read_photo(path)[0] for path in options.image or ()] or [draw_photo(seed) for seed in range(8)]
     expressions = check_expressions(options.expression or EXPRESSIONS)
-    questions = Questions(photos, expressions, options.expressions_per_photo)
+    questions = Questions(photos, expressions, options.expressions_per_photo, new_photos=not options.same_photos)
     if not options.rest:
         return GrpcAsker(open_client(options, NO_RETRIES), questions)
     if options.tls_server_name:

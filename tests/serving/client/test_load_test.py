@@ -12,6 +12,8 @@ import pytest
 from PIL import Image
 
 from serving.__main__ import main
+from serving.client import Client
+from serving.client.photos import decode_upright
 from serving.errors import UsageError
 from serving.load.asking import Questions, draw_photo
 from serving.load.picture import draw_report
@@ -19,6 +21,7 @@ from serving.load.plan import LoadPlan
 from serving.load.report import summarize, to_text
 from serving.load.run import run_plan
 from tests.small_models import photo_bytes
+from tests.turned import flat_scene, turned_photo
 
 
 class Counter:
@@ -163,6 +166,14 @@ def test_photos_and_sentences_come_in_turn():
     assert draw_photo(1) != draw_photo(2)
 
 
+def test_new_photos_have_other_bytes_and_the_same_pixels():
+    photos = [photo_bytes(), turned_photo(flat_scene(16, 24), 6, "PNG")]
+    asked = [Questions(photos, ["one"], new_photos=True)[index][0] for index in range(4) for _ in range(2)]
+    assert len(set(asked)) == 8  # of another run too
+    for index, photo in enumerate(asked):
+        np.testing.assert_array_equal(decode_upright(photo), decode_upright(photos[index // 2 % 2]))
+
+
 @pytest.fixture
 def photo(tmp_path):
     (tmp_path / "photo.jpg").write_bytes(photo_bytes())
@@ -187,6 +198,20 @@ def test_a_running_server_is_measured(server, photo, capsys, rest, loop):
     assert 0 < latency["p50"] <= latency["p90"] <= latency["p95"] <= latency["p99"] <= latency["max"]
     with Image.open(photo.parent / "a.png") as picture:
         assert picture.width > 1000
+
+
+@pytest.mark.parametrize(("flags", "count"), [((), 6), (("--same_photos",), 1)])
+def test_no_photo_has_been_encoded_before_unless_it_is_told(server, photo, monkeypatch, flags, count):
+    seen, predict = [], Client.predict
+
+    def noting(self, inputs, *rest):
+        seen.append(inputs["image_bytes"][0])
+        return predict(self, inputs, *rest)
+
+    monkeypatch.setattr(Client, "predict", noting)
+    assert load_test(server, photo, "--requests", 5, "--clients", 1, *flags) == 0
+    assert len(seen) == 6  # the first tells whether there is a server
+    assert len(set(seen)) == count
 
 
 def test_the_report_is_for_people_without_json(server, photo, capsys):
