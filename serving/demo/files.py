@@ -8,6 +8,7 @@ import re
 import zipfile
 
 from serving.client.drawing import COLORS, draw_answers
+from serving.client.shapes import outlines
 
 __all__ = ["write_files"]
 
@@ -51,7 +52,7 @@ def _file_name(sentence):
 
 
 def _svg(found):
-    """One path a sentence, holes cut out by nothing: the outer borders, as COCO's polygons."""
+    """The photo with one path a sentence, the mask's borders pixel for pixel, holes too."""
     width, height = found.photo.size
     file = io.BytesIO()
     found.photo.save(file, "JPEG", quality=90)
@@ -59,13 +60,10 @@ def _svg(found):
     shapes = []
     for number, (sentence, answer) in enumerate(zip(found.sentences, found.answers, strict=True)):
         color = "#%02x%02x%02x" % COLORS[number % len(COLORS)]
-        path = " ".join(
-            "M" + " L".join(f"{x},{y}" for x, y in zip(border[::2], border[1::2], strict=True)) + " Z"
-            for border in answer.polygon()
-        )
+        path = " ".join("M" + " L".join(f"{x},{y}" for x, y in border) + " Z" for border in outlines(answer.mask))
         shapes.append(
-            f'<path d="{path}" fill="{color}" fill-opacity="0.5" stroke="{color}"><title>{html.escape(sentence)}'
-            "</title></path>"
+            f'<path d="{path}" fill="{color}" fill-rule="evenodd" fill-opacity="0.5" stroke="{color}">'
+            f"<title>{html.escape(sentence)}</title></path>"
         )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}">\n'
