@@ -103,6 +103,7 @@ def _check_arrays(inputs, signature):
         spec = signature.inputs[name]
         expected = DTYPES.get(spec.dtype)
         if expected is None or array.dtype != expected:
-            raise invalid_argument(f'input "{name}" expects {dtype_name(spec.dtype)} but {array.dtype} is provided')
+            received = dtype_name(dtype_number(array.dtype))
+            raise invalid_argument(f'input "{name}" expects {dtype_name(spec.dtype)} but {received} is provided')
         if not fits(array.shape, spec.shape):
             raise invalid_argument(f'input "{name}" expects shape {spec.shape} but {array.shape} is provided')

@@ -59,7 +59,7 @@ def test_signatures_of_tensorflow_2_that_each_have_an_entrance_of_their_own(ask)
         (
             multi(("regress_x_to_y", "regress"), ("regress_x2_to_y3", "regress")),
             "INVALID_ARGUMENT",
-            'input "inputs" expects float',
+            'input "inputs" expects float but string is provided',
         ),
         (multi(("regress_x_to_y", "classify")), "INVALID_ARGUMENT", "Expected classification signature outputs to"),
         (multi(("regress_x_to_y", "regress"), values=()), "INVALID_ARGUMENT", "Input is empty."),
