@@ -5,11 +5,10 @@ import numpy as np
 from lts_keras.config.defaults import BATCH_SIZES, MAX_PHOTO_PIXELS
 from lts_keras.data.plain_photo import decode_photo
 from lts_keras.data.plain_text import PlainTokenizer
-from lts_keras.data.schema import DataError
 from lts_keras.prediction.onnx_network import OnnxNetwork
 from lts_keras.prediction.plain_maps import letterbox, restore
 from lts_keras.prediction.prediction import Prediction
-from lts_keras.prediction.question import check_expressions, read_photo
+from lts_keras.prediction.question import check_expressions, check_pixels, read_photo
 from lts_keras.weights import WeightsError
 
 __all__ = ["OnnxPredictor"]
@@ -73,6 +72,5 @@ class OnnxPredictor:
     def _read_pixels(self, photo):
         if not isinstance(photo, np.ndarray):
             return decode_photo(*read_photo(photo), self._max_photo_pixels)
-        if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[-1] != 3 or not photo.size:
-            raise DataError(f"a photo must be uint8 (height, width, 3). Received: {photo.dtype} {photo.shape}")
+        check_pixels(photo)
         return photo

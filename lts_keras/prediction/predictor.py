@@ -11,7 +11,7 @@ from lts_keras.prediction.answer import restore_answer
 from lts_keras.prediction.network import float32_twin, half_functions, segment_many
 from lts_keras.prediction.photos import check_photo, letterbox_photo
 from lts_keras.prediction.prediction import Prediction
-from lts_keras.prediction.question import check_expressions, read_photo
+from lts_keras.prediction.question import check_expressions, check_pixels, read_photo
 
 __all__ = ["Prediction", "Predictor"]
 
@@ -86,8 +86,7 @@ class Predictor:
     def read_pixels(self, photo):
         """Returns a photo, given as for a call, as a uint8 tensor `(height, width, 3)`, upright; raises `DataError`."""
         if isinstance(photo, np.ndarray):
-            if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[-1] != 3 or not photo.size:
-                raise DataError(f"a photo must be uint8 (height, width, 3). Received: {photo.dtype} {photo.shape}")
+            check_pixels(photo)
             return tf.constant(photo)
         name, content = read_photo(photo)
         try:

@@ -10,7 +10,7 @@ from lts_keras.data.plain_photo import read_plain_orientation, turn_upright
 from lts_keras.data.schema import DataError
 from lts_keras.data.words import has_word
 
-__all__ = ["check_expressions", "check_photo_file", "read_photo", "view_photo"]
+__all__ = ["check_expressions", "check_photo_file", "check_pixels", "read_photo", "view_photo"]
 
 
 def check_expressions(expressions):
@@ -40,6 +40,12 @@ def read_photo(photo):
         return str(photo), Path(photo).read_bytes()
     except OSError as error:
         raise DataError(f"{photo}: cannot read the photo: {error.strerror or error}") from None
+
+
+def check_pixels(photo):
+    """Raises `DataError` for a photo, given as an array, that is not uint8 `(height, width, 3)` or holds nothing."""
+    if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[-1] != 3 or not photo.size:
+        raise DataError(f"a photo must be uint8 (height, width, 3). Received: {photo.dtype} {photo.shape}")
 
 
 def check_photo_file(photo):
