@@ -7,7 +7,7 @@ import numpy as np
 from lts_keras.prediction.settings import ONNX_KEY, ONNX_WEIGHTS_KEY, ModelSettings
 from lts_keras.weights import WeightsError
 
-__all__ = ["ENCODE_FILE", "SEGMENT_FILE", "WHOLE_FILE", "OnnxNetwork", "holds_onnx"]
+__all__ = ["ENCODE_FILE", "SEGMENT_FILE", "WHOLE_FILE", "OnnxNetwork", "holds_onnx", "open_session"]
 
 WHOLE_FILE, ENCODE_FILE, SEGMENT_FILE = "model.onnx", "encode.onnx", "segment.onnx"
 
@@ -38,15 +38,15 @@ class OnnxNetwork:
     def __init__(self, path):
         self.path = _file(Path(path))
         self._whole, self._encode, self._segment = None, None, None
-        session = _open(self.path)
+        session = open_session(self.path)
         names = {value.name for value in session.get_inputs()}
         if names == {"image", "token_ids"}:
             self._whole = session
         elif names == {"image"}:
-            self._encode, self._segment = session, _open(_beside(self.path, SEGMENT_FILE))
+            self._encode, self._segment = session, open_session(_beside(self.path, SEGMENT_FILE))
         elif "token_ids" in names and "feature_0" in names:
             self.path = _beside(self.path, ENCODE_FILE)
-            self._encode, self._segment = _open(self.path), session
+            self._encode, self._segment = open_session(self.path), session
         else:
             raise WeightsError(f"{self.path}: no network of this project. Received: inputs {sorted(names)}")
         self.settings = _settings(self.path, self._whole or self._encode)
@@ -126,7 +126,8 @@ def _beside(path, name):
     return other
 
 
-def _open(path):
+def open_session(path):
+    """Opens an ONNX file in onnxruntime; raises `WeightsError` if it is damaged, `ImportError` without the runtime."""
     try:
         import onnxruntime
     except ImportError as error:

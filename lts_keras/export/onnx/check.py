@@ -4,8 +4,8 @@ import numpy as np
 import tensorflow as tf
 
 from lts_keras.export import ExportError
-from lts_keras.export.onnx.write import MISSING
 from lts_keras.prediction.network import network_function
+from lts_keras.prediction.onnx_network import open_session
 
 __all__ = ["check_halves", "check_onnx"]
 
@@ -23,7 +23,7 @@ def check_onnx(path, model, batch=2, seed=0):
         ImportError: without the extra `onnx`.
     """
     images, token_ids = _questions(model, batch, batch, seed)
-    session = _open(path)
+    session = open_session(path)
     found = session.run(["mask", "prior"], {"image": images, "token_ids": token_ids})
     return _compare(path, found, network_function(model)(tf.constant(images), tf.constant(token_ids)))
 
@@ -31,7 +31,7 @@ def check_onnx(path, model, batch=2, seed=0):
 def check_halves(encode, segment, model, sentences=3, seed=0):
     """As `check_onnx` for the two halves, with several sentences on one image."""
     images, token_ids = _questions(model, 1, sentences, seed)
-    first, second = _open(encode), _open(segment)
+    first, second = open_session(encode), open_session(segment)
     names = [value.name for value in first.get_outputs()]
     features = dict(zip(names, first.run(names, {"image": images}), strict=True))
     found = second.run(["mask", "prior"], {**features, "token_ids": token_ids})
@@ -46,16 +46,6 @@ def _questions(model, images, sentences, seed):
     token_ids[:, model.max_tokens // 2 :] = 0
     token_ids[-1] = 0
     return pixels, token_ids
-
-
-def _open(path):
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise ImportError(MISSING) from error
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors; the warnings are about the converter's choice of attributes
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def _compare(path, found, expected):
