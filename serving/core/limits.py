@@ -12,6 +12,8 @@ from serving.errors import RequestError, resource_exhausted
 
 __all__ = ["Admission", "Cost", "Limits", "cost_of"]
 
+_MOST_SENTENCE_BYTES = 1 << 20  # of one request: a thousand rows of a thousand letters
+
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
@@ -142,6 +144,12 @@ class Admission:
         if cost.rows > limits.max_rows:
             message = f"{cost.rows} rows in one request, more than the {limits.max_rows} allowed"
             raise resource_exhausted(message, final=True)
+        if cost.sentence_bytes > _MOST_SENTENCE_BYTES:
+            raise resource_exhausted(
+                f"the sentences of the request have {cost.sentence_bytes} bytes, more than the {_MOST_SENTENCE_BYTES} "
+                "allowed",
+                final=True,
+            )
         if cost.pixels > limits.max_pixels:
             raise resource_exhausted(
                 f"the photos of the request have {cost.pixels} pixels, counted once for each row asked of them, more "

@@ -80,11 +80,13 @@ def test_a_size_hidden_behind_thousands_of_headers_counts_as_the_largest(filler)
 def test_rows_bytes_and_pixels_of_requests():
     photo = photo_bytes(30, 40)
     one = {"image_bytes": strings(photo), "expression": strings(b"a")}
-    assert cost_of(one) == Cost(rows=1, bytes=16 + len(photo) + 1 + 80, pixels=1200)
+    assert cost_of(one) == Cost(rows=1, bytes=16 + len(photo) + 1 + 80 + 64, pixels=1200, sentence_bytes=1)
     three = {"image_bytes": strings(photo), "expression": strings(b"a", b"b", b"c")}
     assert (cost_of(three).rows, cost_of(three).pixels) == (3, 3600)
     pairs = {"image_bytes": strings(photo, photo_bytes(10, 10)), "expression": strings(b"a", b"b")}
     assert (cost_of(pairs).rows, cost_of(pairs).pixels) == (2, 1300)
+    assert cost_of(three).sentence_bytes == 3
+    assert cost_of({"expression": strings(b"abc")}).sentence_bytes == 0  # of a model that is none of ours
     assert cost_of({"x": np.zeros((5, 2), np.float32)}) == Cost(rows=5, bytes=40)
     assert cost_of({"x": np.array(1.0)}) == Cost(rows=1, bytes=8)
     assert cost_of({"x": np.zeros(0), "image_bytes": strings()}) == Cost(rows=0)

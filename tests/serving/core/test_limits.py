@@ -90,6 +90,7 @@ def test_more_requests_rows_pixels_or_bytes_than_there_is_room_for_are_refused_a
     refused(admission, Cost(rows=101), "101 rows in one request, more than the 100 allowed")
     refused(admission, Cost(pixels=5001), "5001 pixels, counted once for each row asked of them, more than the 5000")
     refused(admission, Cost(bytes=1001), "1001 more, of 1000 allowed")
+    refused(admission, Cost(sentence_bytes=2**20 + 1), "1048577 bytes, more than the 1048576 allowed")
     held = Request(admission, Cost(rows=3, bytes=600, pixels=3000))
     wait_for(held.running.is_set)
     refused(admission, Cost(pixels=2001), "try again later")
