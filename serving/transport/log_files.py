@@ -68,6 +68,7 @@ class LogFiles:
         try:
             self._writer.write(record)
         except tf.errors.OpError as error:
+            self._break_off()
             raise OSError(error.message) from None
         self._size += size
 
@@ -77,28 +78,41 @@ class LogFiles:
             try:
                 self._writer.flush()
             except tf.errors.OpError as error:
+                self._break_off()
                 raise OSError(error.message) from None
 
     def complete(self):
         """Gives the file its name, and removes the oldest ones above `max_bytes`; raises `OSError`."""
         if self._writer is None:
             return
-        writer, lock, partial = self._writer, self._lock, self._partial
-        self._writer = self._lock = self._partial = self._due = None
-        self._size = 0
         try:
-            writer.close()
-            _publish(partial)
+            self._writer.close()
         except tf.errors.OpError as error:
+            self._break_off()
             raise OSError(error.message) from None
-        finally:
-            os.close(lock)
+        self._finish()
         self._remove_oldest()
 
     def files(self):
         """Returns the complete files, oldest first."""
         pattern = re.compile(re.escape(self.prefix.name) + r"-\d{8}T\d{6}-\d{6,}\.tfrecord")
         return sorted(path for path in self.prefix.parent.glob("*.tfrecord") if pattern.fullmatch(path.name))
+
+    def _break_off(self):
+        """Ends a file in which half of a record may stand, as on a full disk: nothing behind it could be read."""
+        with contextlib.suppress(tf.errors.OpError):
+            self._writer.close()
+        os.ftruncate(self._lock, _whole_bytes(self._lock))
+        self._finish()
+
+    def _finish(self):
+        lock, partial = self._lock, self._partial
+        self._writer = self._lock = self._partial = self._due = None
+        self._size = 0
+        try:
+            _publish(partial)
+        finally:
+            os.close(lock)
 
     def _begin(self):
         while self._writer is None:
@@ -108,7 +122,7 @@ class LogFiles:
             partial = self.prefix.parent / f".{name}.partial"
             try:
                 # The lock tells a file that is being written from one that a dead process left.
-                lock = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+                lock = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
             except FileExistsError:
                 continue
             fcntl.flock(lock, fcntl.LOCK_EX)

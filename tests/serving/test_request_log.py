@@ -31,7 +31,7 @@ from serving.transport.log_files import LogFiles
 from serving.transport.request_log import QUEUE_RECORDS, RequestLog
 from serving.wire import protos
 from serving.wire.tensors import from_array
-from tests.conftest import ROOT
+from tests.conftest import ROOT, run_python
 from tests.serving.conftest import OPTIONS
 from tests.small_models import photo_bytes
 
@@ -249,6 +249,32 @@ def test_a_disk_that_fails_for_a_while_costs_its_records_alone(log, tmp_path, ca
     running(ended(4, size=700))
     running.stop()
     assert numbers(read(tmp_path)) == [4]
+
+
+FULL = """import resource, sys
+from serving.transport.log_files import LogFiles
+files = LogFiles(sys.argv[1], 1 << 30)
+hard, failed = resource.getrlimit(resource.RLIMIT_FSIZE)[1], []
+resource.setrlimit(resource.RLIMIT_FSIZE, (5000, hard))  # as of a disk that is full
+for number in range(200):
+    if number == 100:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    try:
+        files.write(bytes([number]) * 100)
+        files.flush()
+    except OSError:
+        failed.append(number)
+files.complete()
+print(*failed)
+"""
+
+
+def test_no_record_stands_behind_half_of_one(tmp_path):
+    done = run_python("-c", FULL, str(tmp_path / "log"))
+    failed = set(map(int, done.stdout.split()))
+    paths = sorted(map(str, tmp_path.iterdir()))
+    found = {record.numpy()[0] for record in tf.data.TFRecordDataset(paths)}
+    assert failed and found == set(range(200)) - failed
 
 
 WRITER = """import sys, time
