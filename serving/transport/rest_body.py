@@ -16,6 +16,7 @@ _FIRST_CHECK_BYTES = 8 << 20
 _SECONDS_TO_SEND = 30  # a client that sends nothing for so long is cut off
 _FREE_INFLATED_BYTES = 16 << 20
 _MOST_INFLATED = 20  # times its size, beyond the free bytes: JSON of pictures shrinks to a third or so
+_MOST_FILES = 10_000  # one behind the other in a body: each takes as long as a large piece of one
 _LONGEST_DISCARDING = 10.0  # seconds
 
 
@@ -163,6 +164,7 @@ class _Inflate:
         self._size = 0
         self._file = zlib.decompressobj(wbits=31)
         self._begun = False
+        self._files = 1
 
     @property
     def ended(self):
@@ -172,6 +174,9 @@ class _Inflate:
     def __call__(self, chunk):
         while chunk:
             if self._file.eof:
+                self._files += 1
+                if self._files > _MOST_FILES:
+                    raise resource_exhausted(f"the body is more than {_MOST_FILES} gzip files; send it as one")
                 self._file = zlib.decompressobj(wbits=31)
             self._begun = True
             try:

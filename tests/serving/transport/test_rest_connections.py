@@ -106,6 +106,11 @@ def test_damaged_or_unknown_encodings(house, body, encoding, words):
     assert answer.code == 400 and words in answer.json["error"]
 
 
+def test_a_body_of_ten_thousand_gzip_files_is_refused(house):
+    answer = house.call(URL, gzip.compress(b"", mtime=0) * 10_001, content_encoding="gzip")
+    assert answer.code == 429 and "more than 10000 gzip files" in answer.json["error"]
+
+
 def test_a_body_is_asked_for_before_it_is_sent(house):
     with Wire(house.port) as wire:
         content = json.dumps(GOOD).encode()
