@@ -126,10 +126,11 @@ class _OpenLoop(_Loop):
             if index >= len(self._arrivals):
                 return
             due = float(self._arrivals[index])
-            if self.stopped.wait(max(0.0, due - (time.monotonic() - self.started))):
+            early = due - (time.monotonic() - self.started)
+            if self.stopped.wait(max(0.0, early)):
                 return
-            if time.monotonic() - self.started >= until:
-                return  # too late to be sent within the test; counted as unsent
+            if early < 0 and time.monotonic() - self.started >= until:
+                return  # no client was free before the end; counted as unsent
             self._measure(index, due)
 
     def _unsent(self):

@@ -81,6 +81,15 @@ def test_requests_for_which_no_client_was_free_are_counted():
     assert "not sent in time" in to_text(summarize(samples, plan))
 
 
+def test_the_last_request_is_sent_where_a_client_was_free():
+    class AtTheEnd(LoadPlan):
+        def arrivals(self):
+            return np.array([self.seconds - 1e-6])  # nobody wakes so exactly
+
+    samples = run_plan(Counter(0.01), AtTheEnd(seconds=0.3, warm_up_seconds=0, clients=2, rate=1))
+    assert (samples.codes, samples.unsent) == (["OK"], 0)
+
+
 def test_errors_are_counted_by_code_and_are_no_latencies():
     ask = Counter(lambda index: 0.0 if index % 3 else 1.0, code=lambda index: "OK" if index % 3 else "UNAVAILABLE")
     plan = LoadPlan(seconds=30, warm_up_seconds=0, requests=9, clients=3)
