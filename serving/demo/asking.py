@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import re
 import time
 import warnings
 from pathlib import Path
@@ -48,7 +49,9 @@ def read_sentences(text):
     Raises:
         UsageError: in words for a person, where there is none, one without a word, or too many.
     """
-    lines = [line.strip() for line in (text or "").splitlines() if line.strip()]
+    # A paste may bring control characters, which no SVG may hold.
+    lines = [re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", line).strip() for line in (text or "").splitlines()]
+    lines = [line for line in lines if line]
     if not lines:
         raise UsageError("Say what to look for, for example “the left dog”.")
     if len(lines) > MOST_SENTENCES:

@@ -47,6 +47,7 @@ def test_sentences_that_cannot_be_asked_are_told_in_words(text, words):
 
 def test_sentences_are_the_lines():
     assert read_sentences(" the dog \n\n the cat\r\n") == ["the dog", "the cat"]
+    assert read_sentences("the\tdog\x02\n\x00") == ["the dog"]
     assert len(read_sentences("dog\n" * MOST_SENTENCES)) == MOST_SENTENCES
 
 
