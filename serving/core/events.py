@@ -4,7 +4,7 @@ import dataclasses
 import logging
 import threading
 
-__all__ = ["Draining", "Events", "FolderPassedOver", "LookFailed", "RequestEnded", "VersionChanged"]
+__all__ = ["Draining", "Events", "FolderPassedOver", "LookFailed", "RequestEnded", "SettingsChanged", "VersionChanged"]
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +75,11 @@ class RequestEnded:
     rows: int = 0
     request: object = None
     response: object = None
+
+
+@dataclasses.dataclass(frozen=True)
+class SettingsChanged:
+    """Other models, version policies or labels hold: those of `Manager.settings`."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,6 +9,7 @@ import time
 
 import grpc
 
+from serving.core.events import SettingsChanged
 from serving.core.folders import Folders
 from serving.core.held import Held
 from serving.core.loading import load_servable
@@ -42,6 +43,7 @@ class Manager:
 
     def __init__(self, settings, options, events, load=load_servable):
         self._options = options
+        self._events = events
         self._load = load
         self._snapshot = Snapshot(dict(settings), {})
         self._states = States(events)
@@ -127,6 +129,7 @@ class Manager:
                     if old is None or new is None or old.base_path != new.base_path:
                         self._folders.forget(name)
                 self._snapshot = dataclasses.replace(before, settings=dict(settings))
+            self._events.emit(SettingsChanged())
             self.refresh()
             missing = [name for name in settings if name not in before.settings and not self.serves(name)]
         if missing:

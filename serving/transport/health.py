@@ -10,7 +10,7 @@ import threading
 
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from serving.core.events import Draining, VersionChanged
+from serving.core.events import Draining, SettingsChanged, VersionChanged
 
 __all__ = ["SERVICES", "Health"]
 
@@ -59,7 +59,7 @@ class Health:
         health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
 
     def _listen(self, event):
-        if isinstance(event, VersionChanged):
+        if isinstance(event, (SettingsChanged, VersionChanged)):
             self._update()
         elif isinstance(event, Draining):
             self._servicer.enter_graceful_shutdown()  # for good: later changes no longer show

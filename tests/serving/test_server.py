@@ -18,7 +18,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from serving.client import Client
 from serving.config_files import read_models
 from serving.core.settings import ModelSettings
-from serving.errors import ServingError, StartError
+from serving.errors import RequestError, ServingError, StartError
 from serving.options import ServerOptions, check_port, check_socket
 from serving.server import Server
 from serving.wire.protos import PredictRequest, ReloadConfigRequest
@@ -115,6 +115,16 @@ def test_a_broken_second_model_turns_its_own_name_alone(tmp_path, half_plus_two)
         publish(half_plus_two, tmp_path / "good", 2)  # the next change of any version tells it
         wait_for(lambda: health(channel, "broken") == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN)
         assert health(channel) == SERVING
+
+
+def test_health_knows_models_that_come_and_go_without_a_version(base, tmp_path):
+    (tmp_path / "other").mkdir()
+    with serving({"m": base}) as (server, channel):
+        assert health(channel, "m") == NOT_SERVING and health(channel, "other") == grpc.StatusCode.NOT_FOUND
+        with pytest.raises(RequestError, match="did not become available"):
+            server.manager.reload({"other": ModelSettings(tmp_path / "other")})
+        assert health(channel, "m") == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+        assert health(channel, "other") == NOT_SERVING
 
 
 def test_without_its_service_health_is_not_there(base):
