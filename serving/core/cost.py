@@ -9,6 +9,7 @@ __all__ = ["Cost", "cost_of", "photo_pixels"]
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8"
+_GIF = (b"GIF87a", b"GIF89a")  # this project's models refuse it, and others may take it
 # Frame headers hold the size: SOF0 to SOF15 without DHT (C4), JPG (C8) and DAC (CC).
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _ENDS = frozenset((0xD9, 0xDA))  # of all; of the headers
@@ -68,7 +69,7 @@ def cost_of(inputs):
 
 
 def photo_pixels(content):
-    """Pixels that a JPEG or PNG file says it has, an int; 0 for anything else."""
+    """Pixels that a JPEG or PNG file, or one picture of a GIF, says it has, an int; 0 for anything else."""
     if not isinstance(content, bytes):
         return 0
     if content.startswith(_JPEG):
@@ -76,6 +77,8 @@ def photo_pixels(content):
     if content.startswith(_PNG) and content[12:16] == b"IHDR" and len(content) >= 24:
         width, height = struct.unpack(">II", content[16:24])
         return width * height
+    if content.startswith(_GIF) and len(content) >= 10:
+        return math.prod(struct.unpack("<HH", content[6:10]))
     return 0
 
 

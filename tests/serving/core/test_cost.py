@@ -30,14 +30,14 @@ def strings(*values):
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(1, 300), st.integers(1, 300), st.sampled_from(["JPEG", "PNG"]), st.booleans())
+@given(st.integers(1, 300), st.integers(1, 300), st.sampled_from(["JPEG", "PNG", "GIF"]), st.booleans())
 def test_photos_have_the_pixels_that_pillow_finds(width, height, kind, progressive):
     more = {"progressive": progressive, "exif": b"Exif\0\0" + 50 * b"\xff\xc0"} if kind == "JPEG" else {}
     assert photo_pixels(encoded(width, height, kind, **more)) == width * height
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.binary(max_size=60), st.sampled_from([b"", b"\xff\xd8", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"]))
+@given(st.binary(max_size=60), st.sampled_from([b"", b"GIF89a", b"\xff\xd8", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"]))
 def test_junk_costs_what_it_says_and_never_fails(junk, head):
     assert photo_pixels(head + junk) >= 0
 
