@@ -8,7 +8,10 @@ from pathlib import Path
 
 from lts_keras.export import ExportError
 
-__all__ = ["run_child", "run_task"]
+__all__ = ["TASK_FILE", "run_child", "run_task"]
+
+TASK_FILE = "task.json"
+"""In the folder that such a process is given: what it has to do."""
 
 _ROOT = Path(__file__).resolve().parents[3]
 

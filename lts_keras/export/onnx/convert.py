@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lts_keras.export.onnx.child import run_task
+from lts_keras.export.onnx.child import TASK_FILE, run_task
 
 __all__ = ["convert"]
 
@@ -21,7 +21,7 @@ def convert(folder):
         folder: path of the folder with the task.
     """
     folder = Path(folder)
-    task = json.loads((folder / "task.json").read_text(encoding="utf-8"))
+    task = json.loads((folder / TASK_FILE).read_text(encoding="utf-8"))
     # Else the converter copies the graph before each pass, in order to survive a failing one, which should fail here.
     os.environ["TF2ONNX_CATCH_ERRORS"] = "FALSE"
     import tensorflow as tf

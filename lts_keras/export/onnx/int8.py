@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lts_keras.export.onnx.child import run_child
+from lts_keras.export.onnx.child import TASK_FILE, run_child
 
 __all__ = ["export_int8"]
 
@@ -34,6 +34,6 @@ def export_int8(source, path, questions):
             for name, value in zip(("image", "token_ids"), question, strict=True):
                 np.save(folder / f"{name}_{count - 1}.npy", value[None])
         task = {"source": str(Path(source).absolute()), "file": str(path.absolute()), "questions": count}
-        (folder / "task.json").write_text(json.dumps(task), encoding="utf-8")
+        (folder / TASK_FILE).write_text(json.dumps(task), encoding="utf-8")
         run_child("lts_keras.export.onnx.quantize", folder, f"writing {path.name}")
     return path

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lts_keras.export.onnx.child import run_task
+from lts_keras.export.onnx.child import TASK_FILE, run_task
 from lts_keras.prediction.settings import ONNX_KEY
 
 __all__ = ["quantize"]
@@ -27,7 +27,7 @@ def quantize(folder):
     # It advises steps that the float file has behind it.
     logging.getLogger().setLevel(logging.ERROR)
     folder = Path(folder)
-    task = json.loads((folder / "task.json").read_text(encoding="utf-8"))
+    task = json.loads((folder / TASK_FILE).read_text(encoding="utf-8"))
     source = onnx.load(task["source"])
     inputs = [value.name for value in source.graph.input]
     properties = {one.key: one.value for one in source.metadata_props}

@@ -8,11 +8,10 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from lts_keras.export.onnx.child import TASK_FILE
 from lts_keras.prediction.network import half_functions, network_function
 
-__all__ = ["TASK_FILE", "write_task"]
-
-TASK_FILE = "task.json"
+__all__ = ["write_task"]
 
 
 def write_task(model, folder, files, properties):
