@@ -154,7 +154,7 @@ def check_port(host, port):
 
 
 def check_socket(path):
-    """Raises `StartError` if nobody could listen on a Unix socket there; one that an ended server left is well."""
+    """Raises `StartError` if nobody could listen on a Unix socket there; one of another server is taken over."""
     path = Path(path)
     if len(str(path).encode()) > _LONGEST_SOCKET_PATH:
         raise StartError(f"{path}: a socket's path has at most {_LONGEST_SOCKET_PATH} bytes")
@@ -162,6 +162,3 @@ def check_socket(path):
         raise StartError(f"{path}: this is no socket, and is not replaced by one")
     if not path.absolute().parent.is_dir():
         raise StartError(f"{path}: no such folder for a socket")
-    with socket.socket(socket.AF_UNIX) as probe:
-        if probe.connect_ex(str(path)) == 0:  # gRPC would put its own in its place, and the other be deaf
-            raise StartError(f"{path}: another server listens on this socket")
