@@ -84,9 +84,17 @@ def test_the_server_starts_with_flags_that_the_parser_takes():
     instructions = dict(read_dockerfile(SERVER))
     assert instructions["ENTRYPOINT"] == ["python", "-m", "serving", "server"]
     values, given = parse_flags(instructions["CMD"])
-    assert given == {"port", "rest_api_port", "model_name", "model_base_path", "enable_grpc_healthcheck_service"}
+    assert given == {
+        "port",
+        "rest_api_port",
+        "model_name",
+        "model_base_path",
+        "enable_grpc_healthcheck_service",
+        "enable_profiler",
+    }
     assert instructions["EXPOSE"] == [str(values["port"]), str(values["rest_api_port"])]
     assert values["enable_grpc_healthcheck_service"]  # HEALTHCHECK asks it
+    assert not values["enable_profiler"]  # to a server behind a proxy in its pod, everybody is on the same machine
 
 
 def test_training_starts_with_the_command_that_the_package_installs():

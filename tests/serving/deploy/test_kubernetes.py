@@ -145,6 +145,7 @@ def test_probes_ask_ports_that_are_open_and_wait_for_a_load(overlay, components)
         assert probe[way]["port"] == values["port"] if way == "grpc" else probe[way]["port"] in names
         if way == "grpc":
             assert values["enable_grpc_healthcheck_service"] and not values["ssl_config_file"]
+            assert not values["enable_profiler"]
     assert container["startupProbe"]["periodSeconds"] * container["startupProbe"]["failureThreshold"] >= 600
 
 
