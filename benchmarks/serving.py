@@ -10,9 +10,9 @@ server on it in a process of its own and asks from this one:
 - 8 sentences on one photo, and a second sentence on a photo just seen, against one sentence on a new photo;
 - the first request after a start with warm-up, against the median of later ones.
 
-`networks` times the network alone, one row: the exported float32 and bfloat16 graphs against the plain Keras call, and
-the ONNX files in float32 and int8, with PyTorch beside them where --peers names the PyTorch program (see
-against_pytorch.py).
+`networks` times the network alone, one row: the exported float32 and bfloat16 graphs against the plain Keras call, also
+with the environment that `serving/deploy` gives them, and the ONNX files in float32 and int8, with PyTorch beside them
+where --peers names the PyTorch program (see against_pytorch.py).
 
 Everything that is compared runs in turn in one run. Only ratios travel from one machine to another: printed are the
 ratios of medians, and the smallest and largest ratio of a round.
@@ -42,7 +42,7 @@ TARGETS = {
     "8 sentences on a photo / one": 2.1,
     "second sentence on a photo / first": 0.25,
     "first request after warm-up / median": 1.2,
-    "float32 graph / plain Keras": 0.9,
+    "float32 graph as deployed / plain Keras": 0.9,
     "bfloat16 graph / plain Keras": 0.55,
     "onnxruntime int8 / PyTorch": 0.35,
 }

@@ -95,9 +95,9 @@ def tiny_config(tmp_path_factory):
     return path
 
 
-def run_python(*words, cwd=ROOT, **options):
-    """Runs `python <words>` as a user would; returns the completed process with its text output."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+def run_python(*words, cwd=ROOT, variables=None, **options):
+    """Runs `python <words>` as a user would, with further environment variables; returns the completed process."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **(variables or {})}
     return subprocess.run(
         [sys.executable, *map(str, words)], cwd=cwd, env=environment, capture_output=True, text=True, **options
     )

@@ -1,5 +1,7 @@
+import numpy as np
 import pytest
 import tensorflow as tf
+import yaml
 from tensorflow_serving.apis import prediction_log_pb2
 
 from lts_keras.config.schema import ExportConfig
@@ -8,6 +10,7 @@ from lts_keras.export import ExportError, export_saved_model
 from lts_keras.export.parity import check_saved_model
 from lts_keras.export.saved_model import check_operators
 from lts_keras.export.warm_up import WARM_UP_FILE
+from tests.conftest import ROOT, run_python
 from tests.small_models import photo_bytes, small_model
 
 
@@ -68,3 +71,43 @@ def test_other_models_are_served_alike(tmp_path, arguments):
     export_saved_model(model, tokenizer, tmp_path / "saved_model", ExportConfig(batch_sizes=(1, 2)))
     report = check_saved_model(tmp_path / "saved_model", model.predictor(), [(photo_bytes(), ["the left dog", "red"])])
     assert report["expressions"] == 2
+
+
+AS_DEPLOYED = """
+import sys
+import numpy as np, tensorflow as tf, tensorflow_text
+
+folder, questions, answers = sys.argv[1:]
+segment = tf.saved_model.load(folder).signatures["segment_tensors"]
+masks = []
+with np.load(questions) as given:
+    for number in range(len(given.files) // 2):
+        row = {name: tf.constant(given[f"{name}_{number}"]) for name in ("image", "token_ids")}
+        masks.append(segment(**row)["mask"].numpy())
+np.savez(answers, *masks)
+"""
+
+
+def test_the_environment_of_deployed_servers_changes_no_answer(exported, tmp_path):
+    """Which lets oneDNN keep the layout of weights: whatever the graph computes must not be taken for weights."""
+    compose = yaml.safe_load((ROOT / "serving/deploy/compose.yaml").read_text(encoding="utf-8"))
+    environment = compose["services"]["stock"]["environment"]
+    deployment = yaml.safe_load((ROOT / "serving/deploy/kubernetes/base/deployment.yaml").read_text(encoding="utf-8"))
+    (server,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert {entry["name"]: entry["value"] for entry in server["env"]} == environment
+    assert environment == compose["services"]["embedded"]["environment"]
+    rng, questions, expected = np.random.default_rng(0), {}, []
+    size, words = exported.model.image_size, exported.model.max_tokens
+    for number, rows in enumerate((1, 2, 1, 4, 1)):
+        image = rng.random((rows, size, size, 3), dtype=np.float32)
+        token_ids = rng.integers(2, 6, (rows, words), dtype=np.int32)
+        questions |= {f"image_{number}": image, f"token_ids_{number}": token_ids}
+        row = {"image": tf.constant(image), "token_ids": tf.constant(token_ids)}
+        expected.append(exported.signatures["segment_tensors"](**row)["mask"].numpy())
+    np.savez(tmp_path / "questions.npz", **questions)
+    words = ["-c", AS_DEPLOYED, exported.folder, tmp_path / "questions.npz", tmp_path / "answers.npz"]
+    done = run_python(*words, variables=environment, timeout=200)
+    assert done.returncode == 0, done.stderr[-2000:]
+    with np.load(tmp_path / "answers.npz") as answers:
+        for name, masks in zip(answers.files, expected, strict=True):
+            np.testing.assert_allclose(answers[name], masks, atol=1e-5)
