@@ -20,6 +20,7 @@ from serving.api.reporting import reporting
 from serving.api.status import get_model_status
 from serving.core.call import Call
 from serving.errors import explain, invalid_argument, resource_exhausted
+from serving.transport.inflate import InflateSmall, inflated
 from serving.wire.amounts import parsed_bytes
 from serving.wire.protos import method_types
 from serving.wire.tensors import LARGEST_MESSAGE_BYTES
@@ -44,6 +45,8 @@ SERVICES = {
 _ARGUMENTS = {
     "grpc.max_receive_message_length": LARGEST_MESSAGE_BYTES,
     "grpc.max_send_message_length": LARGEST_MESSAGE_BYTES,
+    # Compressed messages arrive as they are: what they hold must find room first.
+    "grpc.per_message_decompression": 0,
     # Else a second server would share the port and take half of the requests.
     "grpc.so_reuseport": 0,
     # Else a client whose machine is gone would hold a thread for two hours.
@@ -80,6 +83,7 @@ class GrpcServer:
             concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="rpc"),
             options=list(arguments.items()),
             maximum_concurrent_rpcs=_MOST_CALLS,
+            interceptors=(InflateSmall(),),
         )
         for service, methods in SERVICES.items():
             types = method_types(service)
@@ -130,9 +134,10 @@ class _Handler:
         rpc.abort(code, _shorten(message))
 
     def _respond(self, content, call):
-        with reporting(self._context, call, self._name):
-            with self._context.admission.receiving(parsed_bytes(content, self._request_type)):
-                request = self._parse(content)
+        admission = self._context.admission
+        with reporting(self._context, call, self._name), inflated(content, admission) as message:
+            with admission.receiving(parsed_bytes(message, self._request_type)):
+                request = self._parse(message)
                 return _serialize(self._answer(self._context, request, call))
 
     def _parse(self, content):

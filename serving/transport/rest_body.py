@@ -2,11 +2,11 @@
 
 import asyncio
 import contextlib
-import zlib
 
 import grpc
 
 from serving.errors import RequestError, invalid_argument, resource_exhausted
+from serving.transport.inflate import Inflate
 from serving.wire.tensors import LARGEST_MESSAGE_BYTES
 
 __all__ = ["Body", "ClientGone"]
@@ -14,9 +14,6 @@ __all__ = ["Body", "ClientGone"]
 _BLOCK = 1 << 20
 _FIRST_CHECK_BYTES = 8 << 20
 _SECONDS_TO_SEND = 30  # a client that sends nothing for so long is cut off
-_FREE_INFLATED_BYTES = 16 << 20
-_MOST_INFLATED = 20  # times its size, beyond the free bytes: JSON of pictures shrinks to a third or so
-_MOST_FILES = 10_000  # one behind the other in a body: each takes as long as a large piece of one
 _LONGEST_DISCARDING = 10.0  # seconds
 
 
@@ -142,51 +139,10 @@ class Body:
 
     def _make_inflate(self):
         if "gzip" in self._encoding:
-            return _Inflate(self)
+            return Inflate("body")
         if self._encoding not in ("", "identity"):
             raise invalid_argument(f"Content-Encoding {self._encoding[:100]!r} is none of gzip and identity")
         return None
-
-    def check_inflated(self, size):
-        """Raises `RequestError` for a file that is much larger inside than outside."""
-        if size > _FREE_INFLATED_BYTES and size > _MOST_INFLATED * self._received:
-            raise resource_exhausted(
-                f"the {self._received} bytes of the gzip file hold more than {size} bytes, over {_MOST_INFLATED} times "
-                "as many; send it as it is"
-            )
-
-
-class _Inflate:
-    """Gives what a gzip file holds, piece by piece; several files behind each other are one."""
-
-    def __init__(self, body):
-        self._body = body
-        self._size = 0
-        self._file = zlib.decompressobj(wbits=31)
-        self._begun = False
-        self._files = 1
-
-    @property
-    def ended(self):
-        """Whether the last file is whole."""
-        return self._file.eof or not self._begun
-
-    def __call__(self, chunk):
-        while chunk:
-            if self._file.eof:
-                self._files += 1
-                if self._files > _MOST_FILES:
-                    raise resource_exhausted(f"the body is more than {_MOST_FILES} gzip files; send it as one")
-                self._file = zlib.decompressobj(wbits=31)
-            self._begun = True
-            try:
-                piece = self._file.decompress(chunk, _BLOCK)
-            except zlib.error as error:
-                raise invalid_argument(f"the body is no gzip file: {error}") from None
-            self._size += len(piece)
-            self._body.check_inflated(self._size)
-            yield piece
-            chunk = self._file.unused_data if self._file.eof else self._file.unconsumed_tail
 
 
 def _too_large(size):

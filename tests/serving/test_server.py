@@ -14,6 +14,8 @@ import grpc
 import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from tensorflow_serving.apis import prediction_service_pb2_grpc
 
 from serving.client import Client
 from serving.config_files import read_models
@@ -23,6 +25,7 @@ from serving.options import ServerOptions, check_port, check_socket
 from serving.server import Server
 from serving.wire.protos import PredictRequest, ReloadConfigRequest
 from serving.wire.tensors import from_array
+from tests.serving.asking import predict_request
 from tests.serving.core.model_folders import break_version, publish, wait_for
 from tests.serving.other_models import write_half_plus_two
 from tests.serving.slow_model import write_slow
@@ -115,6 +118,23 @@ def test_a_broken_second_model_turns_its_own_name_alone(tmp_path, half_plus_two)
         publish(half_plus_two, tmp_path / "good", 2)  # the next change of any version tells it
         wait_for(lambda: health(channel, "broken") == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN)
         assert health(channel) == SERVING
+
+
+@pytest.mark.parametrize("compression", [grpc.Compression.Gzip, grpc.Compression.Deflate])
+def test_compressed_requests_reach_every_service(base, half_plus_two, compression):
+    publish(half_plus_two, base, 1)
+    name = "m" * 1000  # a short message is sent as it is
+    with serving({name: base}) as (server, _):
+        with grpc.insecure_channel(f"127.0.0.1:{server.port}", compression=compression) as channel:
+            wait_for(lambda: health(channel, name) == SERVING)
+            request = predict_request(name, {"x": np.zeros(1000, np.float32)})
+            response = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(request)
+            np.testing.assert_array_equal(response.outputs["y"].float_val, [2.0] * 1000)
+            asked = reflection_pb2.ServerReflectionRequest(file_containing_symbol="a" * 1000)
+            answers = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(iter([asked]))
+            assert next(answers).error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
+            assert health(channel, "a" * 2_100_000) in (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
+            assert health(channel, name) == SERVING
 
 
 def test_health_knows_models_that_come_and_go_without_a_version(base, tmp_path):

@@ -12,7 +12,7 @@ from tests.serving.asking import predict_request
 from tests.serving.mutations import number
 from tests.small_models import photo_bytes
 
-__all__ = ["BOMBS", "GOOD", "field", "photos", "spec", "strings"]
+__all__ = ["BOMBS", "FLOAT", "GOOD", "field", "photos", "shape", "spec", "strings"]
 
 
 def strings(*values):

@@ -3,6 +3,7 @@
 import contextlib
 import threading
 import time
+import zlib
 
 import grpc
 import numpy as np
@@ -185,6 +186,32 @@ def test_messages_together_beyond_the_bytes_that_may_be_in_the_house(gates):
         refused(call, b"\xff" * 100_001, "RESOURCE_EXHAUSTED", "100001 more, of 100000 allowed")
         refused(call, b"\xff" * 100_000, "INVALID_ARGUMENT", "are no tensorflow.serving.PredictRequest")
         assert house.admission.idle.is_set()
+
+
+@pytest.mark.parametrize("compression", [grpc.Compression.Gzip, grpc.Compression.Deflate])
+def test_compressed_messages_are_read_and_take_room_for_what_they_hold(gates, compression):
+    with open_house({"gate": gates}, Limits(max_bytes=2_000_000)) as house:
+        with grpc.insecure_channel(house.target, compression=compression) as channel:
+            call = channel.unary_unary(PREDICT)
+            details = refused(call, b"\xff" * 100_000, "INVALID_ARGUMENT")
+            assert details == "the 100000 bytes of the request are no tensorflow.serving.PredictRequest"
+            refused(call, b"\xff" * 3_000_000, "RESOURCE_EXHAUSTED", "of 2000000 allowed")
+            request = predict_request("gate", {"count": np.full(20_000, 1, np.int32)}, "release").SerializeToString()
+            refused(call, request, "INVALID_ARGUMENT", "expects shape")
+        assert house.admission.idle.is_set()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (zlib.compress(b"\xff" * 9000, wbits=31)[:-8], "the message is no whole gzip file"),
+        (b"\x1f\x8b\x08" + b"\xff" * 9000, "the message is no gzip file"),
+        (b"\x78\x9c" + b"\xff" * 9000, "the message is no gzip file"),
+    ],
+)
+def test_damaged_compressed_messages(gates, content, words):
+    with open_house({"gate": gates}) as house:
+        refused(house.channel.unary_unary(PREDICT), content, "INVALID_ARGUMENT", words)
 
 
 def test_methods_that_are_not_there(gates):

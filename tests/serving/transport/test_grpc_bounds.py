@@ -24,7 +24,7 @@ from serving.wire.amounts import MOST_FIELDS
 from tests.serving.asking import add_example, predict_request
 from tests.serving.mutations import changed, changes_of
 from tests.serving.other_models import write_odd_dtypes, write_photos
-from tests.serving.transport.grpc_bombs import BOMBS, GOOD, field, photos, spec, strings
+from tests.serving.transport.grpc_bombs import BOMBS, FLOAT, GOOD, field, photos, shape, spec, strings
 from tests.serving.transport.grpc_process import grpc_process
 from tests.small_models import photo_bytes
 
@@ -93,6 +93,19 @@ def test_bombs_of_other_methods(asked, method, content):
     grown = asked.process.grown(lambda: found.append(asked.code(method, content)))
     assert found[0] == ("RESOURCE_EXHAUSTED", f"the request has more than {MOST_FIELDS} fields")
     assert grown < MOST_MEBIBYTES
+
+
+@pytest.mark.parametrize("compression", [grpc.Compression.Gzip, grpc.Compression.Deflate])
+def test_a_compressed_bomb_is_refused_within_little_memory(asked, compression):
+    found = []
+    content = spec("half") + field(2, field(1, b"x"), field(2, FLOAT, shape(2**25), field(4, bytes(2**27))))
+    options = [("grpc.max_send_message_length", -1)]
+    with grpc.insecure_channel(f"127.0.0.1:{asked.process.port}", options=options, compression=compression) as channel:
+        asking = Asked(asked.process, channel)
+        grown = asked.process.grown(lambda: found.append(asking.code(PREDICT, content)))
+        assert found[0][0] == "RESOURCE_EXHAUSTED" and "times as many; send it as it is" in found[0][1]
+        assert grown < MOST_MEBIBYTES
+        assert asking.code(PREDICT, GOOD)[0] == "OK"
 
 
 def test_many_bombs_at_once(asked):
