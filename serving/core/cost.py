@@ -18,7 +18,9 @@ _MARKER = re.compile(rb"\xff([\x02-\xcf\xd9-\xfe])")
 # Nobody writes so much before the size: who does wants it not to be found, or the search to take long.
 _MOST_MARKERS = 2000
 _MOST_GARBAGE = 1 << 16
-_LARGEST_JPEG = 0xFFFF**2
+_LARGEST_PHOTO = 0xFFFF**2
+_GIF_EXTENSION, _GIF_PICTURE = 0x21, 0x2C
+_MOST_BLOCKS = 1_000_000  # of at most 255 bytes
 _OBJECT_BYTES = 40  # what a Python string takes beside its content
 _SENTENCES = "expression"
 # What the graph takes for each byte of a sentence that it normalizes and cuts into words: 56 were measured at most.
@@ -69,7 +71,7 @@ def cost_of(inputs):
 
 
 def photo_pixels(content):
-    """Pixels that a JPEG or PNG file, or one picture of a GIF, says it has, an int; 0 for anything else."""
+    """Pixels that a JPEG, PNG or GIF file says it has, an int, a moving GIF's in each picture; 0 for anything else."""
     if not isinstance(content, bytes):
         return 0
     if content.startswith(_JPEG):
@@ -77,9 +79,36 @@ def photo_pixels(content):
     if content.startswith(_PNG) and content[12:16] == b"IHDR" and len(content) >= 24:
         width, height = struct.unpack(">II", content[16:24])
         return width * height
-    if content.startswith(_GIF) and len(content) >= 10:
-        return math.prod(struct.unpack("<HH", content[6:10]))
+    if content.startswith(_GIF) and len(content) >= 13:
+        return _gif_pixels(content)
     return 0
+
+
+def _gif_pixels(content):
+    width, height, flags = struct.unpack("<HHB", content[6:11])
+    pictures, position = 0, 13 + _colors_bytes(flags)
+    blocks = 0
+    while position < len(content):
+        kind = content[position]
+        if kind == _GIF_EXTENSION:
+            position += 2
+        elif kind == _GIF_PICTURE:
+            pictures += 1
+            position += 11 + (_colors_bytes(content[position + 9]) if position + 9 < len(content) else 0)
+        else:
+            break
+        while position < len(content) and content[position]:
+            position += 1 + content[position]
+            blocks += 1
+            if blocks > _MOST_BLOCKS:
+                return _LARGEST_PHOTO
+        position += 1
+    return width * height * max(1, pictures)
+
+
+def _colors_bytes(flags):
+    """Size of a GIF's table of colours."""
+    return 3 << (flags & 7) + 1 if flags & 0x80 else 0
 
 
 def _jpeg_pixels(content):
@@ -87,7 +116,7 @@ def _jpeg_pixels(content):
     for _ in range(_MOST_MARKERS):
         found = _MARKER.search(content, position, position + garbage)
         if found is None:
-            return 0 if position + garbage >= len(content) else _LARGEST_JPEG
+            return 0 if position + garbage >= len(content) else _LARGEST_PHOTO
         if found[1][0] in _ENDS:
             return 0
         garbage -= found.start() - position
@@ -96,4 +125,4 @@ def _jpeg_pixels(content):
             size = content[start + 3 : start + 7]
             return math.prod(struct.unpack(">HH", size)) if len(size) == 4 else 0
         position = start + int.from_bytes(content[start : start + 2], "big")
-    return _LARGEST_JPEG
+    return _LARGEST_PHOTO

@@ -36,6 +36,28 @@ def test_photos_have_the_pixels_that_pillow_finds(width, height, kind, progressi
     assert photo_pixels(encoded(width, height, kind, **more)) == width * height
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(2, 9), st.integers(1, 256))
+def test_each_picture_of_a_moving_gif_counts(width, height, pictures, colors):
+    rng = np.random.default_rng(width)
+    frames = [
+        Image.fromarray(rng.integers(0, 255, (height, width, 3), np.uint8)).quantize(colors) for _ in range(pictures)
+    ]
+    for number, frame in enumerate(frames):
+        frame.putpixel((0, 0), number % colors)  # Pillow leaves out a picture that is the one before
+    file = io.BytesIO()
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], comment=b"a comment" * 40)
+    with Image.open(file) as written:
+        assert photo_pixels(file.getvalue()) == width * height * written.n_frames
+
+
+def test_a_gif_of_countless_blocks_costs_most_and_little_time():
+    head = b"GIF89a" + struct.pack("<HH", 5, 5) + bytes(3)
+    start = time.process_time()
+    assert photo_pixels(head + b"\x21\xfe" + b"\x01a" * 20_000_000) == 0xFFFF**2
+    assert time.process_time() - start < 2
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=60), st.sampled_from([b"", b"GIF89a", b"\xff\xd8", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"]))
 def test_junk_costs_what_it_says_and_never_fails(junk, head):
