@@ -7,6 +7,8 @@ import tensorflow_text  # noqa: F401 - registers the operators that a SavedModel
 from google.protobuf import text_format
 from tensorflow.python.client import pywrap_tf_session
 
+from serving.core.memory import give_back_memory
+
 __all__ = ["ModelSession", "session_config"]
 
 v1 = tf.compat.v1
@@ -125,6 +127,8 @@ class ModelSession:
         self._graph, self._outputs = None, {}
         if session is not None:
             session.close()
+            del session
+            give_back_memory()
 
     def _find(self, name):
         output = self._outputs.get(name)
