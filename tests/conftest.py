@@ -43,15 +43,6 @@ LONGEST = (
 )
 
 
-def pytest_collection_finish():
-    """Leaves out TensorFlow's rewriting of graphs in this process: it takes longer than most graphs of tests do to run.
-
-    Commands and servers are processes of their own and run as they do for users.
-    """
-    if tensorflow := sys.modules.get("tensorflow"):
-        tensorflow.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-
-
 def pytest_collection_modifyitems(items):
     """Puts the files that take longest first; all else stays in its order."""
     items.sort(key=lambda item: not str(item.path).endswith(LONGEST))
