@@ -98,7 +98,7 @@ print(json.dumps(results))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("devices", "seed"), [(2, 1), (3, 0)])
+@pytest.mark.parametrize(("devices", "seed"), [(2, 1), (3, 0), (4, 2)])
 def test_the_last_step_of_an_epoch_on_many_devices_is_that_of_one(devices, seed):
     """Whatever the batch, samples, sentences a photo and locator, drawn at random: batch norm trained, odd sizes."""
     done = run_python("-c", STEP, devices, seed, timeout=600)
